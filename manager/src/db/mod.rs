@@ -1,0 +1,15 @@
+//! PostgreSQL: the pool, transactions as somebody, change notices, locks, and
+//! the private cluster.
+mod changes;
+mod cluster;
+mod error;
+mod lease;
+mod pool;
+
+pub use changes::{Change, Changes, Topic};
+pub use error::{is_violation, kind};
+pub use lease::Lease;
+pub use pool::{Db, Tx};
+
+/// What `openflow migrate` and every start bring the database to.
+pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("../migrations");

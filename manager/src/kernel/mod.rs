@@ -1,0 +1,17 @@
+//! Words that every slice shares. Pure: no I/O, no axum, no sqlx.
+mod actor;
+mod clock;
+mod error;
+mod ids;
+mod page;
+mod secret;
+
+pub use actor::{Actor, UserActor};
+pub use clock::{Clock, SystemClock};
+pub use error::{DomainError, Kind};
+pub use ids::{
+    ApiTokenId, AuditId, EditorSessionId, InstanceId, ProjectId, SessionId, StackId, TemplateId,
+    UserId,
+};
+pub use page::{Page, PageRequest};
+pub use secret::Secret;

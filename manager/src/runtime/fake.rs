@@ -1,0 +1,3 @@
+/// A runtime in memory, for tests.
+#[derive(Default)]
+pub struct FakeRuntime;

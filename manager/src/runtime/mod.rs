@@ -1,0 +1,80 @@
+//! Where instances run. One trait, one file per driver; `docker` is the only
+//! place that names bollard.
+mod fake;
+mod model;
+
+use std::net::SocketAddr;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::stream::BoxStream;
+
+pub use fake::FakeRuntime;
+pub use model::{
+    ContainerSpec, ContainerState, Error, Image, Observed, Probe, RuntimeEvent, Stats,
+};
+
+use crate::kernel::InstanceId;
+
+/// What the manager needs of a container engine. Every call is idempotent
+/// (asking twice is the same as asking once) and bounded in time; an engine
+/// that does not answer is [`Error::Unavailable`]. Only containers that carry
+/// this installation's labels are ever seen or touched.
+#[async_trait]
+pub trait Runtime: Send + Sync + 'static {
+    /// Whether the engine answers; its version.
+    async fn ping(&self) -> Result<String, Error>;
+
+    /// Makes the network (and the rules that keep tenants apart) if absent.
+    async fn ensure_network(&self) -> Result<(), Error>;
+
+    /// All containers of this installation, running or not.
+    async fn list(&self) -> Result<Vec<Observed>, Error>;
+
+    /// The instance's container; `None` when there is none.
+    async fn observe(&self, id: InstanceId) -> Result<Option<Observed>, Error>;
+
+    /// Makes the container, stopped. An instance's own container of another
+    /// spec must have been removed before.
+    async fn create(&self, spec: &ContainerSpec) -> Result<(), Error>;
+
+    async fn start(&self, id: InstanceId) -> Result<(), Error>;
+
+    /// SIGTERM, then SIGKILL after the spec's grace; unfreezes a paused one.
+    async fn stop(&self, id: InstanceId) -> Result<(), Error>;
+
+    async fn unpause(&self, id: InstanceId) -> Result<(), Error>;
+
+    /// Kills and removes the container. The data folder stays.
+    async fn remove(&self, id: InstanceId) -> Result<(), Error>;
+
+    /// Sets the container's network aliases or name after a rename of the
+    /// instance; `false` when only a new container can have them.
+    async fn rename(&self, id: InstanceId, name: &str) -> Result<(), Error>;
+
+    /// One health request to `GET http://<address><path>`; connection refused
+    /// and the like are `Probe::Down`, not errors.
+    async fn probe(&self, address: SocketAddr, path: &str) -> Probe;
+
+    /// The last `tail` lines of standard output and error, then, when
+    /// `follow`, what comes. Ends with the container. Items are whole lines
+    /// with their line feed, stderr and stdout mixed.
+    async fn logs(
+        &self,
+        id: InstanceId,
+        tail: u32,
+        follow: bool,
+    ) -> Result<BoxStream<'static, Result<Bytes, Error>>, Error>;
+
+    async fn stats(&self, id: InstanceId) -> Result<Stats, Error>;
+
+    /// The local image; `None` when it is not there.
+    async fn image(&self, reference: &str) -> Result<Option<Image>, Error>;
+
+    /// Fetches the image from its registry.
+    async fn pull(&self, reference: &str) -> Result<(), Error>;
+
+    /// What happens to this installation's containers, until the engine hangs
+    /// up. The first item is always [`RuntimeEvent::Connected`].
+    async fn events(&self) -> Result<BoxStream<'static, RuntimeEvent>, Error>;
+}
