@@ -166,16 +166,25 @@ create policy instances_write on instances for all to openflow_user
 alter table hostnames enable row level security;
 create policy hostnames_read on hostnames for select to openflow_user using (openflow_rank(project_id) >= 1);
 create policy hostnames_write on hostnames for all to openflow_user
-  using (openflow_rank(project_id) >= 2) with check (openflow_rank(project_id) >= 2);
+  using (openflow_rank(project_id) >= 2)
+  -- The instance must be the project's own, or a member here could name an instance over there.
+  with check (openflow_rank(project_id) >= 2
+    and exists (select 1 from instances i where i.id = hostnames.instance_id and i.project_id = hostnames.project_id));
 
 alter table access_tokens enable row level security;
-create policy access_tokens_own on access_tokens for insert to openflow_user with check (user_id = openflow_actor());
+-- Only for an instance that the user can see: the subquery passes through the policies of instances.
+create policy access_tokens_own on access_tokens for insert to openflow_user
+  with check (user_id = openflow_actor() and exists (select 1 from instances i where i.id = access_tokens.instance_id));
 
 alter table editor_sessions enable row level security;
-create policy editor_sessions_own on editor_sessions for select to openflow_user using (user_id = openflow_actor());
+create policy editor_sessions_read on editor_sessions for select to openflow_user
+  using (user_id = openflow_actor() or openflow_is_admin());
+create policy editor_sessions_revoke on editor_sessions for update to openflow_user
+  using (user_id = openflow_actor() or openflow_is_admin());
 
 grant select, insert, update, delete on stacks, templates, instances, hostnames to openflow_user;
 grant select on instance_aliases, editor_sessions to openflow_user;
+grant update (revoked_at) on editor_sessions to openflow_user;
 grant insert on access_tokens to openflow_user;
 
 -- The intent changed: the reconciler looks again.

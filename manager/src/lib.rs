@@ -2,6 +2,7 @@
 pub mod audit;
 pub mod crypto;
 pub mod db;
+pub mod identity;
 pub mod jobs;
 pub mod kernel;
 pub mod runtime;
