@@ -6,7 +6,9 @@ use crate::{
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("This link was used already or has expired. Launch the instance again from the dashboard.")]
+    #[error(
+        "This link was used already or has expired. Launch the instance again from the dashboard."
+    )]
     NotRedeemable,
     #[error("The shared secret is missing or wrong.")]
     WrongSecret,

@@ -29,12 +29,16 @@ pub fn proxy_router(access: Access, secret: Secret) -> Router {
 /// For the settings shim, which shows its magic token. The one part of the
 /// manager, besides the broker's hook, that the instance network reaches.
 pub fn shim_router(access: Access) -> Router {
-    Router::new().route("/shim/v1/redeem", post(shim_redeem)).with_state(access)
+    Router::new()
+        .route("/shim/v1/redeem", post(shim_redeem))
+        .with_state(access)
 }
 
 /// Fails unless the proxy's shared secret is in the headers.
 pub fn require_proxy(headers: &HeaderMap, secret: &Secret) -> Result<(), Error> {
-    let shown = headers.get(PROXY_SECRET_HEADER).map_or(&[][..], |it| it.as_bytes());
+    let shown = headers
+        .get(PROXY_SECRET_HEADER)
+        .map_or(&[][..], |it| it.as_bytes());
     if constant_time_eq(shown, secret.expose().as_bytes()) {
         return Ok(());
     }
@@ -76,7 +80,10 @@ async fn redeem(
     Json(body): Json<RedeemBody>,
 ) -> Result<Json<SessionView>, Problem> {
     require_proxy(&headers, &side.secret)?;
-    let session = side.access.redeem(body.token.expose(), body.instance_id).await?;
+    let session = side
+        .access
+        .redeem(body.token.expose(), body.instance_id)
+        .await?;
     Ok(Json(session.into()))
 }
 

@@ -55,7 +55,11 @@ impl InstallationSecrets {
     }
 
     /// What the operator set, else the kept one.
-    pub async fn or_configured(&self, name: SecretName, configured: Option<Secret>) -> Result<Secret, Error> {
+    pub async fn or_configured(
+        &self,
+        name: SecretName,
+        configured: Option<Secret>,
+    ) -> Result<Secret, Error> {
         match configured {
             Some(secret) => Ok(secret),
             None => self.get(name).await,

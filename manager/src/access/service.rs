@@ -52,7 +52,10 @@ impl Access {
             expires_at,
         };
         store::insert_access_token(tx, &token).await?;
-        Ok(AccessToken { text: Secret::new(text), expires_at })
+        Ok(AccessToken {
+            text: Secret::new(text),
+            expires_at,
+        })
     }
 
     /// Turns a token into an editor session. Fails with
@@ -85,7 +88,14 @@ impl Access {
             role,
             expires_at: now + EDITOR_SESSION_LIFE,
         };
-        store::insert_editor_session(&mut tx, session.id, instance, &redeemed, (now, session.expires_at)).await?;
+        store::insert_editor_session(
+            &mut tx,
+            session.id,
+            instance,
+            &redeemed,
+            (now, session.expires_at),
+        )
+        .await?;
         let actor = Actor::User(UserActor {
             id: redeemed.user,
             name: redeemed.name,
@@ -101,13 +111,18 @@ impl Access {
     }
 
     /// [`Access::redeem`] for a shim, which shows its magic token.
-    pub async fn redeem_with_magic(&self, magic: &str, token: &str) -> Result<EditorSession, Error> {
+    pub async fn redeem_with_magic(
+        &self,
+        magic: &str,
+        token: &str,
+    ) -> Result<EditorSession, Error> {
         if TOKEN_BYTES_MAX < magic.len() {
             return Err(Error::WrongSecret);
         }
         let mut tx = self.db.begin_system().await?;
         let instance = store::instance_of_magic(&mut tx, &sha256(magic)).await?;
         drop(tx);
-        self.redeem(token, instance.ok_or(Error::WrongSecret)?).await
+        self.redeem(token, instance.ok_or(Error::WrongSecret)?)
+            .await
     }
 }

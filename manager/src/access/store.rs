@@ -33,7 +33,10 @@ pub(super) struct NewAccessToken {
     pub(super) expires_at: DateTime<Utc>,
 }
 
-pub(super) async fn insert_access_token(conn: &mut PgConnection, it: &NewAccessToken) -> sqlx::Result<()> {
+pub(super) async fn insert_access_token(
+    conn: &mut PgConnection,
+    it: &NewAccessToken,
+) -> sqlx::Result<()> {
     sqlx::query!(
         "insert into access_tokens (token_hash, instance_id, user_id, session_id, created_at, expires_at)
          values ($1, $2, $3, $4, $5, $6)",

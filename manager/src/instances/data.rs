@@ -1,11 +1,13 @@
 use std::{
     fs::{self, DirBuilder, OpenOptions, Permissions},
     io::{self, ErrorKind, Write as _},
-    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _},
+    os::unix::fs::{
+        DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
+    },
     path::{Path, PathBuf},
 };
 
-use nix::unistd::{Gid, Uid, geteuid, getegid};
+use nix::unistd::{Gid, Uid, getegid, geteuid};
 
 use crate::kernel::InstanceId;
 
@@ -23,7 +25,9 @@ pub struct DataFolders {
 impl DataFolders {
     /// `data_dir` is absolute.
     pub fn new(data_dir: &Path) -> Self {
-        Self { root: data_dir.join("instances") }
+        Self {
+            root: data_dir.join("instances"),
+        }
     }
 
     pub fn path(&self, id: InstanceId) -> PathBuf {
@@ -43,7 +47,11 @@ impl DataFolders {
     /// Makes the folder with `first` (name and content) in it. A folder that
     /// is there is left as it is, so that no start overwrites a tenant's work.
     /// Made beside and renamed: it is there whole or not at all.
-    pub async fn ensure(&self, id: InstanceId, first: Option<(&'static str, Vec<u8>)>) -> io::Result<()> {
+    pub async fn ensure(
+        &self,
+        id: InstanceId,
+        first: Option<(&'static str, Vec<u8>)>,
+    ) -> io::Result<()> {
         let it = self.clone();
         blocking(move || it.ensure_now(id, first)).await
     }
@@ -75,10 +83,15 @@ impl DataFolders {
             return Ok(());
         }
         // Others on the host may pass through, not look around.
-        DirBuilder::new().recursive(true).mode(0o711).create(&self.root)?;
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o711)
+            .create(&self.root)?;
         let beside = self.root.join(format!(".new-{id}"));
         remove_all(&beside)?;
-        let made = self.fill(&beside, first).and_then(|()| fs::rename(&beside, &path));
+        let made = self
+            .fill(&beside, first)
+            .and_then(|()| fs::rename(&beside, &path));
         if made.is_err() {
             // Give the space back: a full disk is the likeliest reason.
             let _ = remove_all(&beside);
@@ -91,7 +104,11 @@ impl DataFolders {
         fs::set_permissions(folder, Permissions::from_mode(0o700))?;
         if let Some((name, content)) = first {
             let file = folder.join(name);
-            let mut out = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&file)?;
+            let mut out = OpenOptions::new()
+                .write(true)
+                .create_new(true)
+                .mode(0o600)
+                .open(&file)?;
             out.write_all(&content)?;
             out.sync_all()?;
             self.give(&file)?;
@@ -101,7 +118,8 @@ impl DataFolders {
 
     fn give(&self, path: &Path) -> io::Result<()> {
         let (uid, gid) = self.owner();
-        nix::unistd::chown(path, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid))).map_err(io::Error::from)
+        nix::unistd::chown(path, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))
+            .map_err(io::Error::from)
     }
 }
 
@@ -130,6 +148,10 @@ fn remove_all(path: &Path) -> io::Result<()> {
     }
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
-    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(io::Error::other)?
 }

@@ -1,9 +1,6 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{
-    Desired, Status,
-    model::Seen,
-};
+use super::{Desired, Status, model::Seen};
 use crate::runtime::{ContainerState, Observed};
 
 /// So many crashes in a row start the engine in safe mode.
@@ -61,25 +58,39 @@ pub(super) fn next_step(
         (Desired::Absent, None) => Step::Purge,
         (Desired::Absent, Some(_)) => Step::Remove,
         (_, Some(ContainerState::Dead)) => Step::Remove,
-        (Desired::Stopped, Some(ContainerState::Running | ContainerState::Paused | ContainerState::Restarting)) => {
-            Step::Stop
-        }
+        (
+            Desired::Stopped,
+            Some(ContainerState::Running | ContainerState::Paused | ContainerState::Restarting),
+        ) => Step::Stop,
         (Desired::Stopped, _) => Step::NoteStopped,
         (Desired::Running, _) => run_step(wanted, seen, observed, now),
     }
 }
 
-fn run_step(wanted: &Wanted<'_>, seen: &Seen, observed: Option<&Observed>, now: DateTime<Utc>) -> Step {
+fn run_step(
+    wanted: &Wanted<'_>,
+    seen: &Seen,
+    observed: Option<&Observed>,
+    now: DateTime<Utc>,
+) -> Step {
     let due = seen.retry_at.is_none_or(|at| at <= now);
     let restart = seen.restart_done < wanted.restart_wanted;
     let Some(observed) = observed else {
-        return if due || restart { Step::Create } else { Step::Wait };
+        return if due || restart {
+            Step::Create
+        } else {
+            Step::Wait
+        };
     };
     let other_spec = observed.spec_hash != wanted.spec_hash;
     // A running container is replaced only when somebody asked for it, or to
     // get it into safe mode.
     if restart || (other_spec && (wanted.upgrading || seen.safe_mode)) {
-        return if due || restart { Step::Replace } else { Step::Wait };
+        return if due || restart {
+            Step::Replace
+        } else {
+            Step::Wait
+        };
     }
     match observed.state {
         ContainerState::Running => Step::Check,
@@ -154,9 +165,10 @@ pub(super) fn count_crashes(
     CrashVerdict::Counted
 }
 
-/// Why a run ended, for a person.
-pub(super) fn crash_reason(observed: &Observed) -> String {
-    match observed.exit_code {
+/// Why a run ended, for a person. `died` is the exit code that the engine's
+/// event told; a container that was restarted since no longer knows.
+pub(super) fn crash_reason(observed: &Observed, died: Option<i64>) -> String {
+    match died.or(observed.exit_code) {
         // 134: V8 aborts at its own heap limit; the kernel's killer says 137.
         Some(134) => "out of memory (the heap is full)".to_owned(),
         _ if observed.oom_killed => "out of memory (killed by the kernel)".to_owned(),
@@ -201,7 +213,12 @@ mod tests {
     }
 
     fn wanted(desired: Desired) -> Wanted<'static> {
-        Wanted { desired, restart_wanted: 0, spec_hash: "spec", upgrading: false }
+        Wanted {
+            desired,
+            restart_wanted: 0,
+            spec_hash: "spec",
+            upgrading: false,
+        }
     }
 
     fn step(wanted: &Wanted<'_>, seen: &Seen, state: Option<ContainerState>) -> Step {
@@ -229,10 +246,17 @@ mod tests {
             (Desired::Absent, None, Step::Purge),
         ];
         for (desired, state, expected) in table {
-            assert_eq!(step(&wanted(desired), &Seen::new(), state), expected, "{desired:?} {state:?}");
+            assert_eq!(
+                step(&wanted(desired), &Seen::new(), state),
+                expected,
+                "{desired:?} {state:?}"
+            );
         }
         for state in STATES {
-            assert_eq!(step(&wanted(Desired::Absent), &Seen::new(), Some(state)), Step::Remove);
+            assert_eq!(
+                step(&wanted(Desired::Absent), &Seen::new(), Some(state)),
+                Step::Remove
+            );
         }
     }
 
@@ -240,12 +264,28 @@ mod tests {
     fn changed_settings_wait_for_a_restart_but_an_upgrade_does_not() {
         let mut it = wanted(Desired::Running);
         it.spec_hash = "new";
-        assert_eq!(step(&it, &Seen::new(), Some(ContainerState::Running)), Step::Check);
-        assert_eq!(step(&it, &Seen::new(), Some(ContainerState::Exited)), Step::Replace);
+        assert_eq!(
+            step(&it, &Seen::new(), Some(ContainerState::Running)),
+            Step::Check
+        );
+        assert_eq!(
+            step(&it, &Seen::new(), Some(ContainerState::Exited)),
+            Step::Replace
+        );
         it.upgrading = true;
-        assert_eq!(step(&it, &Seen::new(), Some(ContainerState::Running)), Step::Replace);
-        let restart = Wanted { restart_wanted: 1, ..wanted(Desired::Running) };
-        for state in [ContainerState::Running, ContainerState::Exited, ContainerState::Restarting] {
+        assert_eq!(
+            step(&it, &Seen::new(), Some(ContainerState::Running)),
+            Step::Replace
+        );
+        let restart = Wanted {
+            restart_wanted: 1,
+            ..wanted(Desired::Running)
+        };
+        for state in [
+            ContainerState::Running,
+            ContainerState::Exited,
+            ContainerState::Restarting,
+        ] {
             assert_eq!(step(&restart, &Seen::new(), Some(state)), Step::Replace);
         }
     }
@@ -262,23 +302,46 @@ mod tests {
 
     #[test]
     fn repeated_crashes_lead_to_safe_mode_and_then_to_a_pause() {
-        let mut seen = Seen { status: Status::Running, ..Seen::new() };
+        let mut seen = Seen {
+            status: Status::Running,
+            ..Seen::new()
+        };
         let mut it = observed(ContainerState::Running);
         let mut verdicts = Vec::new();
         for crash in 1..=8 {
             it.restart_count = crash;
-            verdicts.push(count_crashes(Desired::Running, &mut seen, &it, at(1000 + crash)));
+            verdicts.push(count_crashes(
+                Desired::Running,
+                &mut seen,
+                &it,
+                at(1000 + crash),
+            ));
             // looking again without a new crash changes nothing
-            assert_eq!(count_crashes(Desired::Running, &mut seen, &it, at(1000 + crash)), CrashVerdict::None);
+            assert_eq!(
+                count_crashes(Desired::Running, &mut seen, &it, at(1000 + crash)),
+                CrashVerdict::None
+            );
         }
         use CrashVerdict::{Counted, EnterSafeMode, GiveUp};
-        let expected = [Counted, Counted, Counted, Counted, EnterSafeMode, Counted, Counted, GiveUp];
+        let expected = [
+            Counted,
+            Counted,
+            Counted,
+            Counted,
+            EnterSafeMode,
+            Counted,
+            Counted,
+            GiveUp,
+        ];
         assert_eq!(verdicts, expected);
     }
 
     #[test]
     fn a_long_calm_run_forgives() {
-        let mut seen = Seen { status: Status::Running, ..Seen::new() };
+        let mut seen = Seen {
+            status: Status::Running,
+            ..Seen::new()
+        };
         let mut it = observed(ContainerState::Running);
         it.restart_count = 4;
         count_crashes(Desired::Running, &mut seen, &it, at(0));
@@ -289,10 +352,22 @@ mod tests {
 
     #[test]
     fn a_container_that_was_stopped_on_purpose_did_not_crash() {
-        let mut seen = Seen { status: Status::Stopped, ..Seen::new() };
+        let mut seen = Seen {
+            status: Status::Stopped,
+            ..Seen::new()
+        };
         let it = observed(ContainerState::Exited);
-        assert_eq!(count_crashes(Desired::Running, &mut seen, &it, at(0)), CrashVerdict::None);
-        let mut seen = Seen { status: Status::Running, ..Seen::new() };
-        assert_eq!(count_crashes(Desired::Stopped, &mut seen, &it, at(0)), CrashVerdict::None);
+        assert_eq!(
+            count_crashes(Desired::Running, &mut seen, &it, at(0)),
+            CrashVerdict::None
+        );
+        let mut seen = Seen {
+            status: Status::Running,
+            ..Seen::new()
+        };
+        assert_eq!(
+            count_crashes(Desired::Stopped, &mut seen, &it, at(0)),
+            CrashVerdict::None
+        );
     }
 }

@@ -22,7 +22,9 @@ pub enum Error {
     HostnameTaken { field: &'static str, name: String },
     #[error("An instance has at most {0} aliases.")]
     TooManyAliases(i64),
-    #[error("A project holds at most {0} instances; delete one, or ask the operator to raise the limit.")]
+    #[error(
+        "A project holds at most {0} instances; delete one, or ask the operator to raise the limit."
+    )]
     TooMany(i64),
     #[error("The instance is being deleted.")]
     Deleting,

@@ -28,9 +28,13 @@ impl Instances {
         &self,
         actor: Actor,
         project: ProjectId,
-    ) -> Result<Sse<impl Stream<Item = Result<Event, std::convert::Infallible>> + use<>>, Error> {
+    ) -> Result<Sse<impl Stream<Item = Result<Event, std::convert::Infallible>> + use<>>, Error>
+    {
         let mut tx = self.parts.db.begin_as(&actor).await?;
-        self.parts.identity.require(&mut tx, &actor, project, Role::Viewer).await?;
+        self.parts
+            .identity
+            .require(&mut tx, &actor, project, Role::Viewer)
+            .await?;
         drop(tx);
         let (sender, receiver) = mpsc::channel(BACKLOG);
         let follower = Follower {
@@ -67,9 +71,18 @@ impl Follower {
             };
             let sent = match change {
                 None => return,
-                Some(Change::Row { topic: Topic::Instance, id }) => self.send_one(InstanceId(id)).await,
+                Some(Change::Row {
+                    topic: Topic::Instance,
+                    id,
+                }) => self.send_one(InstanceId(id)).await,
                 // Membership, or notices that were missed.
-                Some(Change::Row { topic: Topic::Access, .. } | Change::All) => self.send_all().await,
+                Some(
+                    Change::Row {
+                        topic: Topic::Access,
+                        ..
+                    }
+                    | Change::All,
+                ) => self.send_all().await,
                 Some(Change::Row { .. }) => Some(()),
             };
             if sent.is_none() {
@@ -79,10 +92,17 @@ impl Follower {
     }
 
     async fn send_all(&mut self) -> Option<()> {
-        let mut page = PageRequest { limit: PageRequest::LIMIT_MAX, after: None };
+        let mut page = PageRequest {
+            limit: PageRequest::LIMIT_MAX,
+            after: None,
+        };
         let mut gone = std::mem::take(&mut self.shown);
         loop {
-            let part = self.instances.list(&self.actor, self.project, page).await.ok()?;
+            let part = self
+                .instances
+                .list(&self.actor, self.project, page)
+                .await
+                .ok()?;
             for it in part.items {
                 gone.remove(&it.id);
                 self.send_view(it).await?;
@@ -118,7 +138,10 @@ impl Follower {
     }
 
     async fn send_deleted(&self, id: InstanceId) -> Option<()> {
-        let event = Event::default().event("deleted").json_data(json!({ "id": id })).ok()?;
+        let event = Event::default()
+            .event("deleted")
+            .json_data(json!({ "id": id }))
+            .ok()?;
         self.sender.send(Ok(event)).await.ok()
     }
 }

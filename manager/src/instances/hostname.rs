@@ -6,10 +6,52 @@ const BYTES_MAX: usize = 63;
 
 /// Names that an installation or a browser gives a meaning of its own.
 const RESERVED: &[&str] = &[
-    "admin", "api", "app", "apps", "assets", "auth", "billing", "blog", "broker", "cdn", "console", "dashboard",
-    "dev-null", "docs", "emqx", "ftp", "gateway", "git", "help", "imap", "internal", "localhost", "login", "mail",
-    "manager", "metrics", "mqtt", "ns", "ns1", "ns2", "openflow", "pop", "proxy", "registry", "root", "smtp", "sso",
-    "static", "status", "support", "system", "traefik", "webmail", "wpad", "ws", "www",
+    "admin",
+    "api",
+    "app",
+    "apps",
+    "assets",
+    "auth",
+    "billing",
+    "blog",
+    "broker",
+    "cdn",
+    "console",
+    "dashboard",
+    "dev-null",
+    "docs",
+    "emqx",
+    "ftp",
+    "gateway",
+    "git",
+    "help",
+    "imap",
+    "internal",
+    "localhost",
+    "login",
+    "mail",
+    "manager",
+    "metrics",
+    "mqtt",
+    "ns",
+    "ns1",
+    "ns2",
+    "openflow",
+    "pop",
+    "proxy",
+    "registry",
+    "root",
+    "smtp",
+    "sso",
+    "static",
+    "status",
+    "support",
+    "system",
+    "traefik",
+    "webmail",
+    "wpad",
+    "ws",
+    "www",
 ];
 
 /// A subdomain or alias: a lower-case DNS label that is not reserved.
@@ -29,7 +71,10 @@ impl Hostname {
         }
         // xn-- and its like would let a name look like another one.
         if RESERVED.contains(&text) || text.get(2..4) == Some("--") {
-            return Err(Error::ReservedHostname { field, name: text.to_owned() });
+            return Err(Error::ReservedHostname {
+                field,
+                name: text.to_owned(),
+            });
         }
         Ok(Self(text.to_owned()))
     }
@@ -61,13 +106,26 @@ mod tests {
             assert!(Hostname::parse(good, "subdomain").is_ok(), "{good}");
         }
         let too_long = "a".repeat(64);
-        for bad in ["", "-a", "a-", "A", "a.b", "a_b", "ä", "a b", too_long.as_str()] {
+        for bad in [
+            "",
+            "-a",
+            "a-",
+            "A",
+            "a.b",
+            "a_b",
+            "ä",
+            "a b",
+            too_long.as_str(),
+        ] {
             let error = Hostname::parse(bad, "subdomain").unwrap_err();
             assert!(matches!(error, Error::BadHostname { .. }), "{bad}");
         }
         for reserved in ["www", "api", "admin", "mqtt", "docs", "xn--80ak6aa92e"] {
             let error = Hostname::parse(reserved, "subdomain").unwrap_err();
-            assert!(matches!(error, Error::ReservedHostname { .. }), "{reserved}");
+            assert!(
+                matches!(error, Error::ReservedHostname { .. }),
+                "{reserved}"
+            );
         }
     }
 }

@@ -153,8 +153,15 @@ async fn create(
         env: body.env,
     };
     let instance = instances.create(&actor, project, new, choices).await?;
-    let location = [(header::LOCATION, format!("/api/v1/instances/{}", instance.id))];
-    Ok((StatusCode::CREATED, location, Json(instances.view(instance))))
+    let location = [(
+        header::LOCATION,
+        format!("/api/v1/instances/{}", instance.id),
+    )];
+    Ok((
+        StatusCode::CREATED,
+        location,
+        Json(instances.view(instance)),
+    ))
 }
 
 /// Changes of a project's instances as they happen
@@ -198,7 +205,9 @@ async fn patch(
         subdomain: body.subdomain,
         stack: body.stack_id,
         resources: body.resources,
-        webhook_access: body.webhook_access.map(|it| (it.mode, it.username, it.secret)),
+        webhook_access: body
+            .webhook_access
+            .map(|it| (it.mode, it.username, it.secret)),
     };
     let instance = instances.patch(&actor, id, patch).await?;
     Ok(Json(instances.view(instance)))
@@ -275,13 +284,19 @@ async fn launch_by_name(
     Auth(actor): Auth,
     Json(body): Json<LaunchByName>,
 ) -> Result<Json<LaunchView>, Problem> {
-    let launch = instances.launch_by_name(&actor, &body.subdomain, body.next.as_deref()).await?;
+    let launch = instances
+        .launch_by_name(&actor, &body.subdomain, body.next.as_deref())
+        .await?;
     Ok(Json(launch.into()))
 }
 
 impl From<super::launch::Launch> for LaunchView {
     fn from(it: super::launch::Launch) -> Self {
-        Self { instance_id: it.instance, url: it.url, expires_at: it.expires_at }
+        Self {
+            instance_id: it.instance,
+            url: it.url,
+            expires_at: it.expires_at,
+        }
     }
 }
 
@@ -321,7 +336,12 @@ async fn stats(
     Path(id): Path<InstanceId>,
 ) -> Result<Json<StatsView>, Problem> {
     instances.open(&actor, id, Role::Viewer).await?;
-    let stats = instances.parts.runtime.stats(id).await.map_err(Error::from)?;
+    let stats = instances
+        .parts
+        .runtime
+        .stats(id)
+        .await
+        .map_err(Error::from)?;
     Ok(Json(StatsView {
         cpu_percent: stats.cpu_percent,
         memory_bytes: stats.memory_bytes,
@@ -342,7 +362,9 @@ async fn get_env(
     Auth(actor): Auth,
     Path(id): Path<InstanceId>,
 ) -> Result<Json<PageView<EnvVar>>, Problem> {
-    Ok(Json(PageView::whole(instances.env(&actor, id).await?.shown())))
+    Ok(Json(PageView::whole(
+        instances.env(&actor, id).await?.shown(),
+    )))
 }
 
 /// Replaces the environment; it takes effect with a restart
@@ -369,7 +391,11 @@ async fn list_aliases(
 ) -> Result<Json<PageView<AliasView>>, Problem> {
     let it = instances.aliases(&actor, id).await?;
     let pending = instances.alias_needs_restart() && it.seen.restart_needed;
-    let views = it.aliases.iter().map(|name| instances.alias_view(name, pending)).collect();
+    let views = it
+        .aliases
+        .iter()
+        .map(|name| instances.alias_view(name, pending))
+        .collect();
     Ok(Json(PageView::whole(views)))
 }
 

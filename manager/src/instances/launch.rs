@@ -37,7 +37,9 @@ impl Instances {
         next: Option<&str>,
     ) -> Result<Launch, Error> {
         let mut tx = self.parts.db.begin_as(actor).await?;
-        let it = store::by_hostname(&mut tx, name).await?.ok_or(Error::NotFound)?;
+        let it = store::by_hostname(&mut tx, name)
+            .await?
+            .ok_or(Error::NotFound)?;
         self.require(&mut tx, actor, &it, Role::Viewer).await?;
         self.launch_in(tx, actor, it, next).await
     }
@@ -83,7 +85,9 @@ fn next_path(next: Option<&str>) -> Result<&str, Error> {
     let legal = next.starts_with('/')
         && !next.starts_with("//")
         && next.len() <= NEXT_BYTES_MAX
-        && next.bytes().all(|b| b.is_ascii_graphic() && b != b'\\' && b != b'#');
+        && next
+            .bytes()
+            .all(|b| b.is_ascii_graphic() && b != b'\\' && b != b'#');
     if legal { Ok(next) } else { Err(Error::BadNext) }
 }
 
@@ -96,7 +100,9 @@ mod tests {
         for good in ["/", "/a/b?c=d", "/%2F%2Fx"] {
             assert!(next_path(Some(good)).is_ok(), "{good}");
         }
-        for bad in ["", "x", "//x", "/\\x", "\\\\x", "http://x", "/a b", "/a\r\nb", "/#f", "/ä"] {
+        for bad in [
+            "", "x", "//x", "/\\x", "\\\\x", "http://x", "/a b", "/a\r\nb", "/#f", "/ä",
+        ] {
             assert!(next_path(Some(bad)).is_err(), "{bad}");
         }
     }

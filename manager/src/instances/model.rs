@@ -170,11 +170,11 @@ impl Seen {
 
 /// What only the reconciler and the shim need of an instance.
 #[derive(Clone, Debug)]
-pub struct Inside {
-    pub keys: InstanceKeys,
-    pub env: Env,
-    pub modules: Vec<Module>,
-    pub flows: Option<Value>,
+pub(super) struct Inside {
+    pub(super) keys: InstanceKeys,
+    pub(super) env: Env,
+    pub(super) modules: Vec<Module>,
+    pub(super) flows: Option<Value>,
 }
 
 /// A new instance as asked for, checked.
@@ -195,7 +195,10 @@ impl NewInstance {
 
 pub(super) fn parse_name(name: &str) -> Result<String, Error> {
     let name = name.trim();
-    if name.is_empty() || NAME_CHARS_MAX < name.chars().count() || name.chars().any(char::is_control) {
+    if name.is_empty()
+        || NAME_CHARS_MAX < name.chars().count()
+        || name.chars().any(char::is_control)
+    {
         return Err(Error::BadName);
     }
     Ok(name.to_owned())

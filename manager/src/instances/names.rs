@@ -27,17 +27,36 @@ impl Instances {
         }
         store::insert_hostname(&mut tx, &it, &name, "alias", "name").await?;
         it.aliases.push(name.clone());
-        self.record(&mut tx, actor, "instance.alias_add", &it, json!({"alias": name.as_str()})).await?;
+        self.record(
+            &mut tx,
+            actor,
+            "instance.alias_add",
+            &it,
+            json!({"alias": name.as_str()}),
+        )
+        .await?;
         tx.commit().await?;
         Ok((it, name))
     }
 
-    pub(super) async fn delete_alias(&self, actor: &Actor, id: InstanceId, name: &str) -> Result<(), Error> {
+    pub(super) async fn delete_alias(
+        &self,
+        actor: &Actor,
+        id: InstanceId,
+        name: &str,
+    ) -> Result<(), Error> {
         let (mut tx, it) = self.open_live(actor, id).await?;
         if !store::delete_alias(&mut tx, id, name).await? {
             return Err(Error::AliasNotFound);
         }
-        self.record(&mut tx, actor, "instance.alias_delete", &it, json!({"alias": name})).await?;
+        self.record(
+            &mut tx,
+            actor,
+            "instance.alias_delete",
+            &it,
+            json!({"alias": name}),
+        )
+        .await?;
         tx.commit().await?;
         Ok(())
     }

@@ -4,10 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::{Request, StatusCode, header};
-use hyper_util::{
-    client::legacy::Client,
-    rt::TokioExecutor,
-};
+use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use serde_json::{Value, json};
 
 use crate::{kernel::Secret, stacks::templates::Module};
@@ -18,7 +15,11 @@ const ANSWER_BYTES_MAX: usize = 64 * 1024;
 
 /// Installs a palette module through the admin API; one that is there already
 /// is fine. Fails with the reason, for a person.
-pub(super) async fn install(address: SocketAddr, magic: &Secret, module: &Module) -> Result<(), String> {
+pub(super) async fn install(
+    address: SocketAddr,
+    magic: &Secret,
+    module: &Module,
+) -> Result<(), String> {
     let body = match &module.version {
         Some(version) => json!({"module": module.name, "version": version}),
         None => json!({"module": module.name}),
@@ -30,7 +31,10 @@ pub(super) async fn install(address: SocketAddr, magic: &Secret, module: &Module
         .map_err(|error| error.to_string())?;
     let client = Client::builder(TokioExecutor::new()).build_http();
     let ask = async {
-        let response = client.request(request).await.map_err(|error| error.to_string())?;
+        let response = client
+            .request(request)
+            .await
+            .map_err(|error| error.to_string())?;
         let status = response.status();
         let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX)
             .collect()
@@ -40,7 +44,12 @@ pub(super) async fn install(address: SocketAddr, magic: &Secret, module: &Module
     };
     tokio::time::timeout(INSTALL_TIMEOUT, ask)
         .await
-        .unwrap_or_else(|_| Err(format!("npm was not done after {} s", INSTALL_TIMEOUT.as_secs())))
+        .unwrap_or_else(|_| {
+            Err(format!(
+                "npm was not done after {} s",
+                INSTALL_TIMEOUT.as_secs()
+            ))
+        })
 }
 
 fn judge(status: StatusCode, body: &[u8]) -> Result<(), String> {

@@ -66,8 +66,11 @@ pub(super) async fn roll_back(
 
 /// The last step of a deletion.
 pub(super) async fn delete(conn: &mut PgConnection, id: InstanceId) -> sqlx::Result<()> {
-    sqlx::query!("delete from instances where id = $1 and desired = 'absent'", id.0)
-        .execute(conn)
-        .await?;
+    sqlx::query!(
+        "delete from instances where id = $1 and desired = 'absent'",
+        id.0
+    )
+    .execute(conn)
+    .await?;
     Ok(())
 }

@@ -80,14 +80,18 @@ impl Instances {
         choices: Choices,
     ) -> Result<Instance, Error> {
         let mut tx = self.parts.db.begin_as(actor).await?;
-        self.parts.identity.require(&mut tx, actor, project, Role::Member).await?;
+        self.parts
+            .identity
+            .require(&mut tx, actor, project, Role::Member)
+            .await?;
         if self.parts.settings.per_project_max <= store::count(&mut tx, project).await? {
             return Err(Error::TooMany(self.parts.settings.per_project_max));
         }
         let (instance, inside) = self.draft(&mut tx, project, new, choices).await?;
         store::insert(&mut tx, &self.parts.keys, &instance, &inside).await?;
         let detail = json!({"subdomain": instance.subdomain.as_str(), "env": inside.env.names()});
-        self.record(&mut tx, actor, "instance.create", &instance, detail).await?;
+        self.record(&mut tx, actor, "instance.create", &instance, detail)
+            .await?;
         tx.commit().await?;
         Ok(instance)
     }
@@ -123,15 +127,26 @@ impl Instances {
             stack: stack.id,
             desired: Desired::Running,
             restart_wanted: 0,
-            memory_mb: resources.memory_mb.unwrap_or(self.parts.settings.memory_mb_default),
+            memory_mb: resources
+                .memory_mb
+                .unwrap_or(self.parts.settings.memory_mb_default),
             cpus: resources.cpus.unwrap_or(self.parts.settings.cpus_default),
-            webhook_access: WebhookAccess { mode: WebhookMode::Open, username: None, secret_hash: None },
+            webhook_access: WebhookAccess {
+                mode: WebhookMode::Open,
+                username: None,
+                secret_hash: None,
+            },
             seen: Seen::new(),
             created_at: now,
             updated_at: now,
         };
         let inside = match template {
-            None => Inside { keys: InstanceKeys::generate(), env, modules: Vec::new(), flows: None },
+            None => Inside {
+                keys: InstanceKeys::generate(),
+                env,
+                modules: Vec::new(),
+                flows: None,
+            },
             Some(it) => Inside {
                 keys: InstanceKeys::generate(),
                 env: env.over(it.env),
@@ -149,8 +164,15 @@ impl Instances {
         page: PageRequest,
     ) -> Result<Page<Instance>, Error> {
         let mut tx = self.parts.db.begin_as(actor).await?;
-        self.parts.identity.require(&mut tx, actor, project, Role::Viewer).await?;
-        Ok(Page::cut(store::list(&mut tx, project, page).await?, page, |it| it.id.0))
+        self.parts
+            .identity
+            .require(&mut tx, actor, project, Role::Viewer)
+            .await?;
+        Ok(Page::cut(
+            store::list(&mut tx, project, page).await?,
+            page,
+            |it| it.id.0,
+        ))
     }
 
     pub(super) async fn get(&self, actor: &Actor, id: InstanceId) -> Result<Instance, Error> {
@@ -185,14 +207,24 @@ impl Instances {
         role: Role,
     ) -> Result<(), Error> {
         use crate::kernel::{DomainError as _, Kind};
-        match self.parts.identity.require(tx, actor, instance.project, role).await {
+        match self
+            .parts
+            .identity
+            .require(tx, actor, instance.project, role)
+            .await
+        {
             Ok(_) => Ok(()),
             Err(error) if error.kind() == Kind::NotFound => Err(Error::NotFound),
             Err(error) => Err(error.into()),
         }
     }
 
-    pub(super) async fn patch(&self, actor: &Actor, id: InstanceId, patch: Patch) -> Result<Instance, Error> {
+    pub(super) async fn patch(
+        &self,
+        actor: &Actor,
+        id: InstanceId,
+        patch: Patch,
+    ) -> Result<Instance, Error> {
         let (mut tx, mut it) = self.open_live(actor, id).await?;
         if let Some(name) = &patch.name {
             it.name = model::parse_name(name)?;
@@ -221,7 +253,8 @@ impl Instances {
         store::update(&mut tx, &it).await?;
         let detail = json!({"stackId": it.stack, "memoryMb": it.memory_mb, "cpus": it.cpus,
             "subdomain": it.subdomain.as_str(), "webhookAccess": it.webhook_access.mode});
-        self.record(&mut tx, actor, "instance.update", &it, detail).await?;
+        self.record(&mut tx, actor, "instance.update", &it, detail)
+            .await?;
         tx.commit().await?;
         Ok(it)
     }
@@ -243,7 +276,10 @@ impl Instances {
     }
 
     pub(super) async fn stop(&self, actor: &Actor, id: InstanceId) -> Result<Instance, Error> {
-        self.intend(actor, id, "instance.stop", |it| it.desired = Desired::Stopped).await
+        self.intend(actor, id, "instance.stop", |it| {
+            it.desired = Desired::Stopped
+        })
+        .await
     }
 
     /// A new container with the current settings; also starts a stopped one.
@@ -262,7 +298,10 @@ impl Instances {
             return Ok(it);
         }
         drop(tx);
-        self.intend(actor, id, "instance.delete", |it| it.desired = Desired::Absent).await
+        self.intend(actor, id, "instance.delete", |it| {
+            it.desired = Desired::Absent
+        })
+        .await
     }
 
     async fn intend(
@@ -283,7 +322,11 @@ impl Instances {
 
     /// [`Instances::open`] for a member's change; one that is being deleted
     /// takes none.
-    pub(super) async fn open_live(&self, actor: &Actor, id: InstanceId) -> Result<(Tx, Instance), Error> {
+    pub(super) async fn open_live(
+        &self,
+        actor: &Actor,
+        id: InstanceId,
+    ) -> Result<(Tx, Instance), Error> {
         let (tx, it) = self.open(actor, id, Role::Member).await?;
         if it.desired == Desired::Absent {
             return Err(Error::Deleting);
@@ -310,13 +353,25 @@ impl Instances {
     }
 
     /// Replaces the environment; it takes effect with the next restart.
-    pub(super) async fn set_env(&self, actor: &Actor, id: InstanceId, vars: Vec<EnvVar>) -> Result<Env, Error> {
+    pub(super) async fn set_env(
+        &self,
+        actor: &Actor,
+        id: InstanceId,
+        vars: Vec<EnvVar>,
+    ) -> Result<Env, Error> {
         let (mut tx, it) = self.open_live(actor, id).await?;
         let stored = store::env(&mut tx, &self.parts.keys, id).await?;
         let env = Env::parse(vars, &stored)?;
         if env != stored {
             store::set_env(&mut tx, &self.parts.keys, id, &env).await?;
-            self.record(&mut tx, actor, "instance.env", &it, json!({"env": env.names()})).await?;
+            self.record(
+                &mut tx,
+                actor,
+                "instance.env",
+                &it,
+                json!({"env": env.names()}),
+            )
+            .await?;
             tx.commit().await?;
         }
         Ok(env)
@@ -340,12 +395,24 @@ fn webhook_access(
     };
     let username = username.or_else(|| stored.username.clone().filter(|_| mode == stored.mode));
     match mode {
-        WebhookMode::Open => Ok(WebhookAccess { mode, username: None, secret_hash: None }),
+        WebhookMode::Open => Ok(WebhookAccess {
+            mode,
+            username: None,
+            secret_hash: None,
+        }),
         _ if secret_hash.is_none() => bad("Give the secret that callers have to show."),
-        WebhookMode::Bearer => Ok(WebhookAccess { mode, username: None, secret_hash }),
+        WebhookMode::Bearer => Ok(WebhookAccess {
+            mode,
+            username: None,
+            secret_hash,
+        }),
         WebhookMode::Basic => match &username {
             Some(name) if (1..=100).contains(&name.len()) && !name.contains(':') => {
-                Ok(WebhookAccess { mode, username, secret_hash })
+                Ok(WebhookAccess {
+                    mode,
+                    username,
+                    secret_hash,
+                })
             }
             _ => bad("Give a username of 1 to 100 bytes without a colon."),
         },

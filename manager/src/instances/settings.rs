@@ -37,12 +37,23 @@ pub enum Routing {
 impl Settings {
     /// `https://wf1.example.com`, without a trailing slash.
     pub fn url_of(&self, name: &Hostname) -> String {
-        let port = self.public_url.port().map(|it| format!(":{it}")).unwrap_or_default();
-        format!("{}://{name}.{}{port}", self.public_url.scheme(), self.domain)
+        let port = self
+            .public_url
+            .port()
+            .map(|it| format!(":{it}"))
+            .unwrap_or_default();
+        format!(
+            "{}://{name}.{}{port}",
+            self.public_url.scheme(),
+            self.domain
+        )
     }
 
     /// Where a browser without a right to an instance is sent.
     pub fn launch_url(&self, name: &Hostname) -> String {
-        format!("{}/launch/{name}", self.public_url.as_str().trim_end_matches('/'))
+        format!(
+            "{}/launch/{name}",
+            self.public_url.as_str().trim_end_matches('/')
+        )
     }
 }

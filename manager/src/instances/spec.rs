@@ -1,14 +1,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
-use super::{
-    DataFolders, Instance, Routing, Settings,
-    model::Inside,
-};
-use crate::{
-    kernel::Secret,
-    runtime::ContainerSpec,
-    stacks::Engine,
-};
+use super::{DataFolders, Instance, Routing, Settings, model::Inside};
+use crate::{kernel::Secret, runtime::ContainerSpec, stacks::Engine};
 
 const PIDS_MAX: i64 = 256;
 const TMP_BYTES: i64 = 64 << 20;
@@ -73,8 +66,14 @@ fn env(settings: &Settings, it: &Instance, inside: &Inside) -> BTreeMap<String, 
     let mut set = |name: &str, value: String| env.insert(name.to_owned(), Secret::new(value));
     let options = format!("--max-old-space-size={heap_mb} {own_options}");
     set("NODE_OPTIONS", options.trim_end().to_owned());
-    set("OPENFLOW_MAGIC_TOKEN", inside.keys.magic_token.expose().to_owned());
-    set("OPENFLOW_CREDENTIAL_SECRET", inside.keys.credential_secret.expose().to_owned());
+    set(
+        "OPENFLOW_MAGIC_TOKEN",
+        inside.keys.magic_token.expose().to_owned(),
+    );
+    set(
+        "OPENFLOW_CREDENTIAL_SECRET",
+        inside.keys.credential_secret.expose().to_owned(),
+    );
     set("OPENFLOW_INSTANCE_ID", it.id.to_string());
     set("OPENFLOW_SUBDOMAIN", it.subdomain.to_string());
     set("OPENFLOW_NAME", it.name.clone());
@@ -83,7 +82,10 @@ fn env(settings: &Settings, it: &Instance, inside: &Inside) -> BTreeMap<String, 
     set("OPENFLOW_MANAGER_URL", settings.manager_url.clone());
     set("OPENFLOW_MQTT_URL", settings.mqtt_url.clone());
     set("OPENFLOW_MQTT_USERNAME", it.mqtt_username());
-    set("OPENFLOW_MQTT_PASSWORD", inside.keys.mqtt_password.expose().to_owned());
+    set(
+        "OPENFLOW_MQTT_PASSWORD",
+        inside.keys.mqtt_password.expose().to_owned(),
+    );
     if it.seen.safe_mode {
         set("OPENFLOW_SAFE_MODE", "true".to_owned());
     }

@@ -69,7 +69,8 @@ impl TryFrom<Row> for Instance {
             memory_mb: row.memory_mb,
             cpus: row.cpus,
             webhook_access: WebhookAccess {
-                mode: WebhookMode::parse(&row.webhook_access).ok_or_else(|| bad("webhook_access"))?,
+                mode: WebhookMode::parse(&row.webhook_access)
+                    .ok_or_else(|| bad("webhook_access"))?,
                 username: row.webhook_username,
                 secret_hash: row.webhook_secret_hash,
             },
@@ -123,12 +124,18 @@ pub(super) async fn get(conn: &mut PgConnection, id: InstanceId) -> sqlx::Result
 }
 
 /// By subdomain or alias.
-pub(super) async fn by_hostname(conn: &mut PgConnection, name: &str) -> sqlx::Result<Option<Instance>> {
-    select!("where id = (select instance_id from hostnames where hostnames.name = $1)", name)
-        .fetch_optional(conn)
-        .await?
-        .map(Instance::try_from)
-        .transpose()
+pub(super) async fn by_hostname(
+    conn: &mut PgConnection,
+    name: &str,
+) -> sqlx::Result<Option<Instance>> {
+    select!(
+        "where id = (select instance_id from hostnames where hostnames.name = $1)",
+        name
+    )
+    .fetch_optional(conn)
+    .await?
+    .map(Instance::try_from)
+    .transpose()
 }
 
 pub(super) async fn list(
@@ -237,9 +244,10 @@ pub(super) async fn insert_hostname(
     .execute(conn)
     .await;
     match result {
-        Err(error) if db::is_violation(&error, "hostnames_pkey") => {
-            Err(Error::HostnameTaken { field, name: name.to_string() })
-        }
+        Err(error) if db::is_violation(&error, "hostnames_pkey") => Err(Error::HostnameTaken {
+            field,
+            name: name.to_string(),
+        }),
         other => Ok(other.map(|_| ())?),
     }
 }
@@ -250,9 +258,12 @@ pub(super) async fn move_subdomain(
     it: &Instance,
     name: &Hostname,
 ) -> Result<(), Error> {
-    sqlx::query!("delete from hostnames where instance_id = $1 and kind = 'subdomain'", it.id.0)
-        .execute(&mut *conn)
-        .await?;
+    sqlx::query!(
+        "delete from hostnames where instance_id = $1 and kind = 'subdomain'",
+        it.id.0
+    )
+    .execute(&mut *conn)
+    .await?;
     insert_hostname(conn, it, name, "subdomain", "subdomain").await
 }
 
@@ -317,7 +328,11 @@ fn seal_env(keys: &KeyRing, id: InstanceId, env: &Env) -> Option<Vec<u8>> {
     Some(keys.seal(&env_place(id), &json))
 }
 
-pub(super) async fn env(conn: &mut PgConnection, keys: &KeyRing, id: InstanceId) -> Result<Env, Error> {
+pub(super) async fn env(
+    conn: &mut PgConnection,
+    keys: &KeyRing,
+    id: InstanceId,
+) -> Result<Env, Error> {
     let sealed = sqlx::query_scalar!("select env_sealed from instances where id = $1", id.0)
         .fetch_one(conn)
         .await?;
@@ -349,7 +364,11 @@ pub(super) async fn set_env(
 }
 
 /// What goes into the container, opened.
-pub(super) async fn inside(conn: &mut PgConnection, keys: &KeyRing, id: InstanceId) -> Result<Inside, Error> {
+pub(super) async fn inside(
+    conn: &mut PgConnection,
+    keys: &KeyRing,
+    id: InstanceId,
+) -> Result<Inside, Error> {
     let row = sqlx::query!(
         "select env_sealed, modules, flows, magic_token_sealed, credential_secret_sealed, mqtt_password_sealed
          from instances where id = $1",

@@ -2,10 +2,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{
-    Instance, Settings, Status,
-    model::WebhookMode,
-};
+use super::{Instance, Settings, Status, model::WebhookMode};
 use crate::{
     kernel::{InstanceId, ProjectId, Secret, StackId},
     stacks::Engine,
@@ -91,7 +88,10 @@ impl InstanceView {
             stack_id: it.stack,
             status_detail: it.seen.detail.or(it.seen.notice),
             restart_needed: it.seen.restart_needed,
-            resources: ResourcesView { memory_mb: it.memory_mb, cpus: it.cpus },
+            resources: ResourcesView {
+                memory_mb: it.memory_mb,
+                cpus: it.cpus,
+            },
             aliases: it.aliases.iter().map(ToString::to_string).collect(),
             webhook_access: WebhookAccessView {
                 mode: it.webhook_access.mode,

@@ -61,7 +61,9 @@ impl Env {
         }
         let total = |it: &EnvVar| it.name.len() + it.value.as_deref().map_or(0, str::len);
         if TOTAL_BYTES_MAX < checked.iter().map(total).sum() {
-            return Err(Error::bad_env(format!("At most {TOTAL_BYTES_MAX} bytes together.")));
+            return Err(Error::bad_env(format!(
+                "At most {TOTAL_BYTES_MAX} bytes together."
+            )));
         }
         Ok(Self(checked))
     }
@@ -84,7 +86,9 @@ impl Env {
 
     /// Names and values, for the container.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|it| (it.name.as_str(), it.value.as_deref().unwrap_or_default()))
+        self.0
+            .iter()
+            .map(|it| (it.name.as_str(), it.value.as_deref().unwrap_or_default()))
     }
 
     /// What may be shown: secret values are left out.
@@ -107,7 +111,9 @@ impl Env {
 
 fn check_name(name: &str) -> Result<(), Error> {
     let mut chars = name.chars();
-    let legal = chars.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
+    let legal = chars
+        .next()
+        .is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
         && chars.all(|c| c.is_ascii_alphanumeric() || c == '_')
         && name.len() <= NAME_BYTES_MAX;
     if !legal {
@@ -116,7 +122,9 @@ fn check_name(name: &str) -> Result<(), Error> {
         ));
     }
     if RESERVED.contains(&name) || name.starts_with(RESERVED_PREFIX) {
-        return Err(Error::bad_env(format!("{name} is set by Openflow; choose another name.")));
+        return Err(Error::bad_env(format!(
+            "{name} is set by Openflow; choose another name."
+        )));
     }
     Ok(())
 }
@@ -126,13 +134,21 @@ mod tests {
     use super::*;
 
     fn var(name: &str, value: Option<&str>, secret: bool) -> EnvVar {
-        EnvVar { name: name.to_owned(), value: value.map(str::to_owned), secret }
+        EnvVar {
+            name: name.to_owned(),
+            value: value.map(str::to_owned),
+            secret,
+        }
     }
 
     #[test]
     fn a_secret_without_a_value_keeps_the_stored_one() {
         let stored = Env::parse(vec![var("KEY", Some("old"), true)], &Env::default()).unwrap();
-        let env = Env::parse(vec![var("KEY", None, true), var("A", Some("1"), false)], &stored).unwrap();
+        let env = Env::parse(
+            vec![var("KEY", None, true), var("A", Some("1"), false)],
+            &stored,
+        )
+        .unwrap();
         assert_eq!(env.get("KEY"), Some("old"));
         assert_eq!(env.shown()[0].value, None);
         assert_eq!(env.shown()[1].value.as_deref(), Some("1"));
@@ -146,7 +162,10 @@ mod tests {
             (vec![var("A B", Some(""), false)], "letters"),
             (vec![var("OPENFLOW_X", Some(""), false)], "set by Openflow"),
             (vec![var("PATH", Some(""), false)], "set by Openflow"),
-            (vec![var("A", Some("1"), false), var("A", Some("2"), false)], "twice"),
+            (
+                vec![var("A", Some("1"), false), var("A", Some("2"), false)],
+                "twice",
+            ),
             (vec![var("A", None, true)], "no value"),
             (vec![var("A", Some("\0"), false)], "NUL"),
         ] {

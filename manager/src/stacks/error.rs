@@ -44,8 +44,12 @@ impl DomainError for Error {
     fn kind(&self) -> Kind {
         match self {
             Self::StackNotFound | Self::TemplateNotFound => Kind::NotFound,
-            Self::BadName | Self::BadImage | Self::BadEnv(_) | Self::BadTemplate { .. } => Kind::Invalid,
-            Self::NameTaken | Self::InUse(_) | Self::NotReady { .. } | Self::NoDefault => Kind::Conflict,
+            Self::BadName | Self::BadImage | Self::BadEnv(_) | Self::BadTemplate { .. } => {
+                Kind::Invalid
+            }
+            Self::NameTaken | Self::InUse(_) | Self::NotReady { .. } | Self::NoDefault => {
+                Kind::Conflict
+            }
             Self::Sealed(_) => Kind::Internal,
             Self::Identity(inner) => inner.kind(),
             Self::Db(error) => db::kind(error),

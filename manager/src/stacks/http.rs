@@ -121,7 +121,12 @@ async fn patch(
     Json(body): Json<PatchStack>,
 ) -> Result<Json<StackView>, Problem> {
     let make_default = body.is_default == Some(true);
-    Ok(Json(stacks.patch(&actor, id, body.name, make_default).await?.into()))
+    Ok(Json(
+        stacks
+            .patch(&actor, id, body.name, make_default)
+            .await?
+            .into(),
+    ))
 }
 
 /// Forgets a stack that nothing uses (administrators)

@@ -21,7 +21,10 @@ impl Job for CheckImages {
     type Error = Error;
 
     async fn run(&self) -> Result<(), Error> {
-        let mut page = PageRequest { limit: PageRequest::LIMIT_MAX, after: None };
+        let mut page = PageRequest {
+            limit: PageRequest::LIMIT_MAX,
+            after: None,
+        };
         loop {
             let mut tx = self.stacks.db.begin_system().await?;
             let stacks = store::list(&mut tx, page).await?;
@@ -52,7 +55,11 @@ impl CheckImages {
             ),
             // Not the stack's fault; look again with the next period.
             Err(runtime::Error::Unavailable(_)) => return Ok(()),
-            Err(error) => (StackStatus::Failed, Some(error.to_string()), stack.version.clone()),
+            Err(error) => (
+                StackStatus::Failed,
+                Some(error.to_string()),
+                stack.version.clone(),
+            ),
         };
         let mut tx = self.stacks.db.begin_system().await?;
         store::set_status(&mut tx, stack.id, status, detail.as_deref(), &version).await?;
@@ -74,7 +81,10 @@ fn judge(engine: Engine, image: &Image) -> (StackStatus, Option<String>, String)
     match label("openflow.engine") {
         Some(says) if says != engine.as_str() => (
             StackStatus::Failed,
-            Some(format!("The image is made for {says}, not for {}.", engine.as_str())),
+            Some(format!(
+                "The image is made for {says}, not for {}.",
+                engine.as_str()
+            )),
             version,
         ),
         _ => (StackStatus::Ready, None, version),

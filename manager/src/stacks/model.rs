@@ -26,7 +26,9 @@ impl Engine {
     }
 
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::NodeRed, Self::N8n].into_iter().find(|it| it.as_str() == text)
+        [Self::NodeRed, Self::N8n]
+            .into_iter()
+            .find(|it| it.as_str() == text)
     }
 }
 
@@ -58,7 +60,9 @@ impl StackStatus {
     }
 
     pub(super) fn parse(text: &str) -> Option<Self> {
-        [Self::Pulling, Self::Ready, Self::Failed].into_iter().find(|it| it.as_str() == text)
+        [Self::Pulling, Self::Ready, Self::Failed]
+            .into_iter()
+            .find(|it| it.as_str() == text)
     }
 }
 
@@ -88,13 +92,20 @@ pub struct NewStack {
 
 impl NewStack {
     pub fn parse(name: &str, engine: Engine, image: &str) -> Result<Self, Error> {
-        Ok(Self { name: parse_name(name)?, engine, image: parse_image(image)? })
+        Ok(Self {
+            name: parse_name(name)?,
+            engine,
+            image: parse_image(image)?,
+        })
     }
 }
 
 pub(super) fn parse_name(name: &str) -> Result<String, Error> {
     let name = name.trim();
-    if name.is_empty() || NAME_CHARS_MAX < name.chars().count() || name.chars().any(char::is_control) {
+    if name.is_empty()
+        || NAME_CHARS_MAX < name.chars().count()
+        || name.chars().any(char::is_control)
+    {
         return Err(Error::BadName);
     }
     Ok(name.to_owned())
@@ -119,7 +130,11 @@ mod tests {
 
     #[test]
     fn image_references() {
-        for good in ["openflow/node-red:5", "localhost:5000/a/b:1", "a@sha256:0123"] {
+        for good in [
+            "openflow/node-red:5",
+            "localhost:5000/a/b:1",
+            "a@sha256:0123",
+        ] {
             assert!(parse_image(good).is_ok(), "{good}");
         }
         for bad in ["", "-v/etc:/etc", "a b", "a;b", "/a", "ä"] {

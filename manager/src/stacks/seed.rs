@@ -35,13 +35,8 @@ impl Stacks {
 
     async fn seed_templates(&self, conn: &mut PgConnection, stack: StackId) -> Result<(), Error> {
         let now = self.clock.now();
-        let blank = templates::Template::plain(
-            stack,
-            "Blank Node-RED",
-            "An empty editor.",
-            None,
-            now,
-        );
+        let blank =
+            templates::Template::plain(stack, "Blank Node-RED", "An empty editor.", None, now);
         let webhook = templates::Template::plain(
             stack,
             "Webhook",

@@ -26,7 +26,9 @@ impl Stacks {
 
     pub async fn list(&self, actor: &Actor, page: PageRequest) -> Result<Page<Stack>, Error> {
         let mut tx = self.db.begin_as(actor).await?;
-        Ok(Page::cut(store::list(&mut tx, page).await?, page, |it| it.id.0))
+        Ok(Page::cut(store::list(&mut tx, page).await?, page, |it| {
+            it.id.0
+        }))
     }
 
     pub async fn get(&self, actor: &Actor, id: StackId) -> Result<Stack, Error> {
@@ -101,7 +103,9 @@ impl Stacks {
 pub async fn pick_ready(conn: &mut PgConnection, id: Option<StackId>) -> Result<Stack, Error> {
     let stack = match id {
         Some(id) => store::get(conn, id).await?.ok_or(Error::StackNotFound)?,
-        None => store::default_of(conn, Engine::NodeRed).await?.ok_or(Error::NoDefault)?,
+        None => store::default_of(conn, Engine::NodeRed)
+            .await?
+            .ok_or(Error::NoDefault)?,
     };
     match stack.status {
         StackStatus::Ready => Ok(stack),
@@ -111,7 +115,9 @@ pub async fn pick_ready(conn: &mut PgConnection, id: Option<StackId>) -> Result<
         }),
         StackStatus::Failed => Err(Error::NotReady {
             name: stack.name,
-            why: stack.status_detail.unwrap_or_else(|| "its image is missing".to_owned()),
+            why: stack
+                .status_detail
+                .unwrap_or_else(|| "its image is missing".to_owned()),
         }),
     }
 }

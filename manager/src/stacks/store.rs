@@ -27,10 +27,12 @@ impl TryFrom<Row> for Stack {
         Ok(Self {
             id: StackId(row.id),
             name: row.name,
-            engine: Engine::parse(&row.engine).ok_or_else(|| sqlx::Error::Decode("stacks.engine".into()))?,
+            engine: Engine::parse(&row.engine)
+                .ok_or_else(|| sqlx::Error::Decode("stacks.engine".into()))?,
             version: row.version,
             image: row.image,
-            status: StackStatus::parse(&row.status).ok_or_else(|| sqlx::Error::Decode("stacks.status".into()))?,
+            status: StackStatus::parse(&row.status)
+                .ok_or_else(|| sqlx::Error::Decode("stacks.status".into()))?,
             status_detail: row.status_detail,
             is_default: row.is_default,
             created_at: row.created_at,
@@ -75,7 +77,10 @@ pub(super) async fn get(conn: &mut PgConnection, id: StackId) -> sqlx::Result<Op
     .transpose()
 }
 
-pub(super) async fn default_of(conn: &mut PgConnection, engine: Engine) -> sqlx::Result<Option<Stack>> {
+pub(super) async fn default_of(
+    conn: &mut PgConnection,
+    engine: Engine,
+) -> sqlx::Result<Option<Stack>> {
     sqlx::query_as!(
         Row,
         "select id, name, engine, version, image, status, status_detail, is_default, created_at, updated_at
@@ -126,19 +131,29 @@ pub(super) async fn set_status(
 
 /// Makes it the one default of its engine.
 pub(super) async fn set_default(conn: &mut PgConnection, it: &Stack) -> sqlx::Result<()> {
-    sqlx::query!("update stacks set is_default = false where engine = $1 and is_default", it.engine.as_str())
-        .execute(&mut *conn)
-        .await?;
-    sqlx::query!("update stacks set is_default = true, updated_at = now() where id = $1", it.id.0)
-        .execute(conn)
-        .await?;
+    sqlx::query!(
+        "update stacks set is_default = false where engine = $1 and is_default",
+        it.engine.as_str()
+    )
+    .execute(&mut *conn)
+    .await?;
+    sqlx::query!(
+        "update stacks set is_default = true, updated_at = now() where id = $1",
+        it.id.0
+    )
+    .execute(conn)
+    .await?;
     Ok(())
 }
 
 pub(super) async fn rename(conn: &mut PgConnection, id: StackId, name: &str) -> Result<(), Error> {
-    let result = sqlx::query!("update stacks set name = $2, updated_at = now() where id = $1", id.0, name)
-        .execute(conn)
-        .await;
+    let result = sqlx::query!(
+        "update stacks set name = $2, updated_at = now() where id = $1",
+        id.0,
+        name
+    )
+    .execute(conn)
+    .await;
     match result {
         Err(error) if db::is_violation(&error, "stacks_name_key") => Err(Error::NameTaken),
         other => Ok(other.map(|_| ())?),
@@ -147,21 +162,31 @@ pub(super) async fn rename(conn: &mut PgConnection, id: StackId, name: &str) -> 
 
 /// Fails with [`Error::InUse`] while instances or templates name it.
 pub(super) async fn delete(conn: &mut PgConnection, id: StackId) -> Result<(), Error> {
-    let result = sqlx::query!("delete from stacks where id = $1", id.0).execute(conn).await;
+    let result = sqlx::query!("delete from stacks where id = $1", id.0)
+        .execute(conn)
+        .await;
     match result {
-        Err(error) if db::is_violation(&error, "templates_stack_id_fkey") => Err(Error::InUse("a template".to_owned())),
-        Err(sqlx::Error::Database(db)) if db.is_foreign_key_violation() => Err(Error::InUse("an instance".to_owned())),
+        Err(error) if db::is_violation(&error, "templates_stack_id_fkey") => {
+            Err(Error::InUse("a template".to_owned()))
+        }
+        Err(sqlx::Error::Database(db)) if db.is_foreign_key_violation() => {
+            Err(Error::InUse("an instance".to_owned()))
+        }
         other => Ok(other.map(|_| ())?),
     }
 }
 
 /// One transaction at a time seeds.
 pub(super) async fn lock(conn: &mut PgConnection) -> sqlx::Result<()> {
-    sqlx::query!("lock table stacks in share row exclusive mode").execute(conn).await?;
+    sqlx::query!("lock table stacks in share row exclusive mode")
+        .execute(conn)
+        .await?;
     Ok(())
 }
 
 /// Whether there was ever a stack.
 pub(super) async fn seeded(conn: &mut PgConnection) -> sqlx::Result<bool> {
-    sqlx::query_scalar!(r#"select exists (select 1 from stacks) as "seeded!""#).fetch_one(conn).await
+    sqlx::query_scalar!(r#"select exists (select 1 from stacks) as "seeded!""#)
+        .fetch_one(conn)
+        .await
 }

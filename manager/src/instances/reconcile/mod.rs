@@ -5,10 +5,14 @@ mod pass;
 mod queue;
 mod up;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use futures_util::StreamExt as _;
-use tokio::time::MissedTickBehavior;
+use tokio::{sync::Semaphore, time::MissedTickBehavior};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{Instances, store};
@@ -31,7 +35,10 @@ const PAGE: i64 = 200;
 #[derive(Clone)]
 pub struct Reconciler {
     pub(super) instances: Instances,
-    engine_slots: Arc<tokio::sync::Semaphore>,
+    engine_slots: Arc<Semaphore>,
+    /// Exit codes by instance, from the engine's events: once it has restarted
+    /// a container by itself, the container no longer tells.
+    exit_codes: Arc<Mutex<HashMap<InstanceId, i64>>>,
 }
 
 /// So many instances are made, started or stopped at once: more would only
@@ -40,7 +47,11 @@ const ENGINE_SLOTS: usize = 8;
 
 impl Reconciler {
     pub fn new(instances: Instances) -> Self {
-        Self { instances, engine_slots: Arc::new(tokio::sync::Semaphore::new(ENGINE_SLOTS)) }
+        Self {
+            instances,
+            engine_slots: Arc::new(Semaphore::new(ENGINE_SLOTS)),
+            exit_codes: Arc::default(),
+        }
     }
 
     /// Leads whenever no other manager does, until `stop`.
@@ -50,7 +61,9 @@ impl Reconciler {
                 match Lease::try_take(&self.instances.parts.db, LEASE).await {
                     Ok(Some(lease)) => self.lead(lease, &stop).await,
                     Ok(None) => {}
-                    Err(error) => tracing::warn!(%error, "cannot take the reconciler's lease: {error}"),
+                    Err(error) => {
+                        tracing::warn!(%error, "cannot take the reconciler's lease: {error}")
+                    }
                 }
                 tokio::select! {
                     () = stop.cancelled() => {}
@@ -85,7 +98,10 @@ impl Reconciler {
                 change = changes.next() => change,
             };
             match change {
-                Some(Change::Row { topic: Topic::Intent, id }) => queue.look(InstanceId(id)),
+                Some(Change::Row {
+                    topic: Topic::Intent,
+                    id,
+                }) => queue.look(InstanceId(id)),
                 Some(Change::All) => self.queue_all(queue).await,
                 Some(Change::Row { .. }) => {}
                 None => return,
@@ -118,8 +134,21 @@ impl Reconciler {
             match event {
                 RuntimeEvent::Connected => self.queue_all(queue).await,
                 RuntimeEvent::Instance(id) => queue.look(id),
+                RuntimeEvent::Died {
+                    instance,
+                    exit_code,
+                } => {
+                    self.codes().insert(instance, exit_code);
+                    queue.look(instance);
+                }
             }
         }
+    }
+
+    fn codes(&self) -> MutexGuard<'_, HashMap<InstanceId, i64>> {
+        self.exit_codes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn look_at_everything(&self, queue: &Queue, term: &CancellationToken) {

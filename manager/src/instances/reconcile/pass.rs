@@ -92,7 +92,13 @@ impl Reconciler {
         let inside = store::inside(&mut tx, &parts.keys, id).await?;
         let (stack_name, image) = seen::stack_image(&mut tx, row.stack).await?;
         drop(tx);
-        let spec = spec::container_spec(&parts.settings, &self.instances.folders, &row, &inside, &image);
+        let spec = spec::container_spec(
+            &parts.settings,
+            &self.instances.folders,
+            &row,
+            &inside,
+            &image,
+        );
         Ok(Some(Look {
             seen: row.seen.clone(),
             upgrading: row.seen.good_stack.is_some_and(|good| good != row.stack),
@@ -109,7 +115,11 @@ impl Reconciler {
     async fn remove_orphan(&self, id: InstanceId) -> Result<Next, Error> {
         let runtime = &self.instances.parts.runtime;
         if let Some(orphan) = runtime.observe(id).await? {
-            tracing::warn!(container = orphan.name, "removing the orphaned container {}", orphan.name);
+            tracing::warn!(
+                container = orphan.name,
+                "removing the orphaned container {}",
+                orphan.name
+            );
             runtime.remove(id).await?;
         }
         Ok(Next::Done)
@@ -189,7 +199,10 @@ impl Reconciler {
     /// was, since it probably still does.
     async fn note_engine_away(&self, look: &mut Look) -> Result<(), Error> {
         if look.seen.status == Status::Creating {
-            look.seen.detail = Some("Waiting for the container engine, which does not answer. Is Docker running?".to_owned());
+            look.seen.detail = Some(
+                "Waiting for the container engine, which does not answer. Is Docker running?"
+                    .to_owned(),
+            );
             self.write(look).await?;
         }
         Ok(())
@@ -197,15 +210,21 @@ impl Reconciler {
 
     /// Counts new crashes, says why on the row, and turns to safe mode or a
     /// pause when there were too many.
-    async fn account_for_crashes(&self, look: &mut Look, observed: &Observed) -> Result<Option<Next>, Error> {
+    async fn account_for_crashes(
+        &self,
+        look: &mut Look,
+        observed: &Observed,
+    ) -> Result<Option<Next>, Error> {
         let now = self.instances.now();
         let verdict = decide::count_crashes(look.row.desired, &mut look.seen, observed, now);
         if verdict == CrashVerdict::None {
             return Ok(None);
         }
-        let reason = decide::crash_reason(observed);
+        let died = self.codes().remove(&look.row.id);
+        let reason = decide::crash_reason(observed, died);
         if look.upgrading {
-            self.roll_back(look, &format!("it crashed ({reason})")).await?;
+            self.roll_back(look, &format!("it crashed ({reason})"))
+                .await?;
             return Ok(Some(Next::Again));
         }
         let lines = self.last_lines(look.row.id).await;
@@ -213,7 +232,11 @@ impl Reconciler {
         look.seen.status = Status::Crashed;
         look.seen.upstream = None;
         look.seen.detail = Some(format!("Crashed ({count} in a row): {reason}.{lines}"));
-        tracing::warn!(crashes = count, "instance {} crashed: {reason}", look.row.name);
+        tracing::warn!(
+            crashes = count,
+            "instance {} crashed: {reason}",
+            look.row.name
+        );
         match verdict {
             CrashVerdict::None => {}
             CrashVerdict::Counted => {
@@ -257,7 +280,11 @@ impl Reconciler {
         if text.is_empty() {
             return String::new();
         }
-        let cut = text.char_indices().rev().nth(LOG_BYTES_MAX).map_or(0, |(at, _)| at);
+        let cut = text
+            .char_indices()
+            .rev()
+            .nth(LOG_BYTES_MAX)
+            .map_or(0, |(at, _)| at);
         format!(" Last lines of the log:\n{}", &text[cut..])
     }
 

@@ -57,7 +57,12 @@ impl Attention {
 
 impl Queue {
     pub(super) fn new(reconciler: Reconciler, term: CancellationToken) -> Self {
-        Self { reconciler, term, tasks: TaskTracker::new(), running: Arc::default() }
+        Self {
+            reconciler,
+            term,
+            tasks: TaskTracker::new(),
+            running: Arc::default(),
+        }
     }
 
     /// Looks at the instance soon. Never blocks.

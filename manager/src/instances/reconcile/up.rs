@@ -31,7 +31,9 @@ const UNHEALTHY_PAUSE: Duration = Duration::from_secs(5);
 
 /// How the wait for a start ended.
 enum Up {
-    Healthy { flows: bool },
+    Healthy {
+        flows: bool,
+    },
     /// The container ended, or somebody wants something else: look again.
     Changed,
     Crashed,
@@ -63,7 +65,11 @@ impl Reconciler {
     }
 
     /// Starts the container that is there.
-    pub(super) async fn start_again(&self, look: Look, attention: &Attention) -> Result<Next, Error> {
+    pub(super) async fn start_again(
+        &self,
+        look: Look,
+        attention: &Attention,
+    ) -> Result<Next, Error> {
         let started = {
             let _slot = self.slot().await;
             self.instances.parts.runtime.start(look.row.id).await
@@ -81,16 +87,24 @@ impl Reconciler {
             runtime.stop(id).await?;
             runtime.remove(id).await?;
         }
-        let flows = look.inside.flows.as_ref().map(|it| ("flows.json", it.to_string().into_bytes()));
-        self.instances.folders.ensure(id, flows).await.map_err(|error| {
-            let why = match error.kind() {
-                ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
-                    "the disk is full. Free some space; the next try comes by itself".to_owned()
-                }
-                _ => error.to_string(),
-            };
-            runtime::Error::Refused(format!("cannot make the data folder: {why}"))
-        })?;
+        let flows = look
+            .inside
+            .flows
+            .as_ref()
+            .map(|it| ("flows.json", it.to_string().into_bytes()));
+        self.instances
+            .folders
+            .ensure(id, flows)
+            .await
+            .map_err(|error| {
+                let why = match error.kind() {
+                    ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+                        "the disk is full. Free some space; the next try comes by itself".to_owned()
+                    }
+                    _ => error.to_string(),
+                };
+                runtime::Error::Refused(format!("cannot make the data folder: {why}"))
+            })?;
         runtime.ensure_network().await?;
         runtime.create(&look.spec).await?;
         runtime.start(id).await?;
@@ -137,7 +151,12 @@ impl Reconciler {
     ) -> Result<Next, Error> {
         note_container(&mut look, &observed);
         if observed.name != look.spec.name {
-            let renamed = self.instances.parts.runtime.rename(look.row.id, &look.spec.name).await;
+            let renamed = self
+                .instances
+                .parts
+                .runtime
+                .rename(look.row.id, &look.spec.name)
+                .await;
             if let Err(error) = renamed {
                 tracing::warn!(%error, "container {} keeps its old name: {error}", observed.name);
             }
@@ -145,9 +164,18 @@ impl Reconciler {
         let Some(address) = address_of(&look, &observed) else {
             return Ok(Next::After(UNHEALTHY_PAUSE));
         };
-        let was_up = matches!(look.seen.status, Status::Running | Status::SafeMode | Status::Unhealthy);
+        let was_up = matches!(
+            look.seen.status,
+            Status::Running | Status::SafeMode | Status::Unhealthy
+        );
         for missed in 0..PROBES_MISSED {
-            if let Probe::Up { flows } = self.instances.parts.runtime.probe(address, HEALTH_PATH).await {
+            if let Probe::Up { flows } = self
+                .instances
+                .parts
+                .runtime
+                .probe(address, HEALTH_PATH)
+                .await
+            {
                 return self.healthy(look, address, flows).await;
             }
             if !was_up {
@@ -158,12 +186,18 @@ impl Reconciler {
             }
         }
         look.seen.status = Status::Unhealthy;
-        look.seen.detail = Some("It runs, but does not answer its health check. The log may say why.".to_owned());
+        look.seen.detail =
+            Some("It runs, but does not answer its health check. The log may say why.".to_owned());
         self.write(&mut look).await?;
         Ok(Next::After(UNHEALTHY_PAUSE))
     }
 
-    async fn wait_up(&self, mut look: Look, observed: Observed, attention: &Attention) -> Result<Next, Error> {
+    async fn wait_up(
+        &self,
+        mut look: Look,
+        observed: Observed,
+        attention: &Attention,
+    ) -> Result<Next, Error> {
         let Some(address) = address_of(&look, &observed) else {
             return Ok(Next::After(RETRY_ADDRESS));
         };
@@ -172,24 +206,34 @@ impl Reconciler {
             Up::Changed => Ok(Next::Again),
             Up::Crashed if look.upgrading => {
                 let lines = self.last_lines(look.row.id).await;
-                self.roll_back(&mut look, &format!("it crashed while starting.{lines}")).await?;
+                self.roll_back(&mut look, &format!("it crashed while starting.{lines}"))
+                    .await?;
                 Ok(Next::Again)
             }
             Up::Crashed => Ok(Next::Again),
             Up::TimedOut if look.upgrading => {
-                self.roll_back(&mut look, "it did not become healthy").await?;
+                self.roll_back(&mut look, "it did not become healthy")
+                    .await?;
                 Ok(Next::Again)
             }
             Up::TimedOut => {
                 look.seen.status = Status::Unhealthy;
-                look.seen.detail = Some(format!("It has not answered for {} s since its start.", UP_WAIT.as_secs()));
+                look.seen.detail = Some(format!(
+                    "It has not answered for {} s since its start.",
+                    UP_WAIT.as_secs()
+                ));
                 self.write(&mut look).await?;
                 Ok(Next::After(UNHEALTHY_PAUSE))
             }
         }
     }
 
-    async fn wait(&self, look: &Look, address: SocketAddr, attention: &Attention) -> Result<Up, Error> {
+    async fn wait(
+        &self,
+        look: &Look,
+        address: SocketAddr,
+        attention: &Attention,
+    ) -> Result<Up, Error> {
         let runtime = &self.instances.parts.runtime;
         let began = Instant::now();
         let mut first_up = None;
@@ -223,10 +267,19 @@ impl Reconciler {
         Ok(Up::TimedOut)
     }
 
-    async fn healthy(&self, mut look: Look, address: SocketAddr, flows: bool) -> Result<Next, Error> {
+    async fn healthy(
+        &self,
+        mut look: Look,
+        address: SocketAddr,
+        flows: bool,
+    ) -> Result<Next, Error> {
         let upgraded = look.upgrading;
         let seen = &mut look.seen;
-        seen.status = if seen.safe_mode { Status::SafeMode } else { Status::Running };
+        seen.status = if seen.safe_mode {
+            Status::SafeMode
+        } else {
+            Status::Running
+        };
         seen.detail = (!flows && !seen.safe_mode).then(|| {
             "The editor is up, but the flows do not run: a node type is missing, or they were stopped. The log says more."
                 .to_owned()
@@ -249,8 +302,15 @@ impl Reconciler {
     async fn install_modules(&self, look: &mut Look, address: SocketAddr) -> Result<(), Error> {
         let mut troubles = Vec::new();
         for module in &look.inside.modules {
-            tracing::info!(module = module.name, "installing {} into {}", module.name, look.row.name);
-            if let Err(why) = node_red::install(address, &look.inside.keys.magic_token, module).await {
+            tracing::info!(
+                module = module.name,
+                "installing {} into {}",
+                module.name,
+                look.row.name
+            );
+            if let Err(why) =
+                node_red::install(address, &look.inside.keys.magic_token, module).await
+            {
                 troubles.push(format!("{}: {why}", module.name));
             }
         }
@@ -275,8 +335,14 @@ impl Reconciler {
         let row = &look.row;
         if seen::roll_back(&mut tx, row.id, row.stack, good).await? {
             let actor = Actor::System("instances.reconcile");
-            let event = Event::new("instance.rollback", Some(row.project), "instance", row.id, &row.name)
-                .with(json!({"from": row.stack, "to": good, "why": why}));
+            let event = Event::new(
+                "instance.rollback",
+                Some(row.project),
+                "instance",
+                row.id,
+                &row.name,
+            )
+            .with(json!({"from": row.stack, "to": good, "why": why}));
             audit::record(&mut tx, &actor, self.instances.now(), event).await?;
             look.seen.notice = Some(format!(
                 "The upgrade to {} was undone: {why}. It runs {good_name} again.",
@@ -302,5 +368,8 @@ fn note_container(look: &mut Look, observed: &Observed) {
 }
 
 fn address_of(look: &Look, observed: &Observed) -> Option<SocketAddr> {
-    Some(SocketAddr::new(observed.address?, spec::port(look.row.engine)))
+    Some(SocketAddr::new(
+        observed.address?,
+        spec::port(look.row.engine),
+    ))
 }

@@ -116,9 +116,18 @@ async fn create(
         flows: body.flows,
         resources: body.resources,
     };
-    let template = templates.create(&actor, body.stack_id, new, body.env).await?;
-    let location = [(header::LOCATION, format!("/api/v1/templates/{}", template.id))];
-    Ok((StatusCode::CREATED, location, Json(TemplateView::from(template))))
+    let template = templates
+        .create(&actor, body.stack_id, new, body.env)
+        .await?;
+    let location = [(
+        header::LOCATION,
+        format!("/api/v1/templates/{}", template.id),
+    )];
+    Ok((
+        StatusCode::CREATED,
+        location,
+        Json(TemplateView::from(template)),
+    ))
 }
 
 /// One template
@@ -146,7 +155,9 @@ async fn patch(
         .update(&actor, id, body.env, |stored| {
             let new = NewTemplate {
                 name: body.name.unwrap_or_else(|| stored.name.clone()),
-                description: body.description.unwrap_or_else(|| stored.description.clone()),
+                description: body
+                    .description
+                    .unwrap_or_else(|| stored.description.clone()),
                 modules: body.modules.unwrap_or_else(|| stored.modules.clone()),
                 flows: body.flows.or_else(|| stored.flows.clone()),
                 resources: body.resources.unwrap_or(stored.resources),

@@ -44,7 +44,10 @@ impl Resources {
     }
 
     pub fn check(self) -> Result<Self, Error> {
-        let bad = |detail: &str| Error::BadTemplate { field: "resources", detail: detail.to_owned() };
+        let bad = |detail: &str| Error::BadTemplate {
+            field: "resources",
+            detail: detail.to_owned(),
+        };
         if self.memory_mb.is_some_and(|it| !(64..=65536).contains(&it)) {
             return Err(bad("memoryMb is a number from 64 to 65536."));
         }
@@ -108,11 +111,17 @@ impl NewTemplate {
     pub fn check(self) -> Result<Self, Error> {
         if DESCRIPTION_CHARS_MAX < self.description.chars().count() {
             let detail = format!("A description is at most {DESCRIPTION_CHARS_MAX} characters.");
-            return Err(Error::BadTemplate { field: "description", detail });
+            return Err(Error::BadTemplate {
+                field: "description",
+                detail,
+            });
         }
         if MODULES_MAX < self.modules.len() {
             let detail = format!("At most {MODULES_MAX} modules.");
-            return Err(Error::BadTemplate { field: "modules", detail });
+            return Err(Error::BadTemplate {
+                field: "modules",
+                detail,
+            });
         }
         for module in &self.modules {
             check_module(module)?;
@@ -134,35 +143,48 @@ fn check_module(module: &Module) -> Result<(), Error> {
     let part = |text: &str| {
         !text.is_empty()
             && text.starts_with(|c: char| c.is_ascii_alphanumeric())
-            && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_.".contains(c))
+            && text
+                .chars()
+                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_.".contains(c))
     };
     let name_fits = module.name.len() <= MODULE_NAME_BYTES_MAX
         && match module.name.strip_prefix('@') {
-            Some(scoped) => scoped.split_once('/').is_some_and(|(scope, name)| part(scope) && part(name)),
+            Some(scoped) => scoped
+                .split_once('/')
+                .is_some_and(|(scope, name)| part(scope) && part(name)),
             None => part(&module.name),
         };
     let version_fits = module.version.as_deref().is_none_or(|it| {
         it.len() <= 64
             && it.starts_with(|c: char| c.is_ascii_digit())
-            && it.chars().all(|c| c.is_ascii_alphanumeric() || "-.+".contains(c))
+            && it
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || "-.+".contains(c))
     });
     if name_fits && version_fits {
         return Ok(());
     }
     Err(Error::BadTemplate {
         field: "modules",
-        detail: "A module is an npm name such as node-red-node-random, with an exact version or none.".to_owned(),
+        detail:
+            "A module is an npm name such as node-red-node-random, with an exact version or none."
+                .to_owned(),
     })
 }
 
 fn check_flows(flows: &Value) -> Result<(), Error> {
-    let bad = |detail: String| Error::BadTemplate { field: "flows", detail };
+    let bad = |detail: String| Error::BadTemplate {
+        field: "flows",
+        detail,
+    };
     let nodes = flows.as_array().ok_or_else(|| {
         bad("Flows are an array of nodes, as the editor's export gives them.".to_owned())
     })?;
     let whole = |node: &Value| node["id"].is_string() && node["type"].is_string();
     if !nodes.iter().all(whole) {
-        return Err(bad("Every node of the flows has an id and a type.".to_owned()));
+        return Err(bad(
+            "Every node of the flows has an id and a type.".to_owned()
+        ));
     }
     if FLOWS_BYTES_MAX < flows.to_string().len() {
         return Err(bad(format!("Flows are at most {FLOWS_BYTES_MAX} bytes.")));
@@ -180,7 +202,10 @@ mod tests {
             name: name.to_owned(),
             version: version.map(str::to_owned),
         };
-        for good in [module("node-red-node-random", None), module("@a/b.c", Some("1.2.3-beta.1"))] {
+        for good in [
+            module("node-red-node-random", None),
+            module("@a/b.c", Some("1.2.3-beta.1")),
+        ] {
             assert!(check_module(&good).is_ok(), "{good:?}");
         }
         for bad in [

@@ -59,7 +59,13 @@ impl Templates {
         };
         let mut tx = self.db.begin_as(actor).await?;
         store::insert_sealed(&mut tx, &self.keys, &template).await?;
-        let event = Event::new("template.create", None, "template", template.id, &template.name);
+        let event = Event::new(
+            "template.create",
+            None,
+            "template",
+            template.id,
+            &template.name,
+        );
         audit::record(&mut tx, actor, now, event).await?;
         tx.commit().await?;
         Ok(template)

@@ -39,7 +39,10 @@ impl Row {
             modules: serde_json::from_value(self.modules)
                 .map_err(|_| sqlx::Error::Decode("templates.modules".into()))?,
             flows: self.flows,
-            resources: Resources { memory_mb: self.memory_mb, cpus: self.cpus },
+            resources: Resources {
+                memory_mb: self.memory_mb,
+                cpus: self.cpus,
+            },
             created_at: self.created_at,
             updated_at: self.updated_at,
         })
@@ -55,7 +58,8 @@ fn open_env(keys: &KeyRing, id: TemplateId, sealed: Option<&[u8]>) -> Result<Env
         return Ok(Env::default());
     };
     let json = keys.open(&place(id), sealed)?;
-    serde_json::from_slice(&json).map_err(|_| sqlx::Error::Decode("templates.env_sealed".into()).into())
+    serde_json::from_slice(&json)
+        .map_err(|_| sqlx::Error::Decode("templates.env_sealed".into()).into())
 }
 
 fn seal_env(keys: &KeyRing, it: &Template) -> Option<Vec<u8>> {
@@ -71,11 +75,19 @@ pub(in super::super) async fn insert(conn: &mut PgConnection, it: &Template) -> 
     insert_row(conn, it, None).await
 }
 
-pub(super) async fn insert_sealed(conn: &mut PgConnection, keys: &KeyRing, it: &Template) -> Result<(), Error> {
+pub(super) async fn insert_sealed(
+    conn: &mut PgConnection,
+    keys: &KeyRing,
+    it: &Template,
+) -> Result<(), Error> {
     insert_row(conn, it, seal_env(keys, it)).await
 }
 
-async fn insert_row(conn: &mut PgConnection, it: &Template, env: Option<Vec<u8>>) -> Result<(), Error> {
+async fn insert_row(
+    conn: &mut PgConnection,
+    it: &Template,
+    env: Option<Vec<u8>>,
+) -> Result<(), Error> {
     let result = sqlx::query!(
         "insert into templates (id, name, description, stack_id, env_sealed, modules, flows, memory_mb, cpus, created_at, updated_at)
          values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $10)",
@@ -96,7 +108,11 @@ async fn insert_row(conn: &mut PgConnection, it: &Template, env: Option<Vec<u8>>
 }
 
 /// `false` when it is gone.
-pub(super) async fn update(conn: &mut PgConnection, keys: &KeyRing, it: &Template) -> Result<(), Error> {
+pub(super) async fn update(
+    conn: &mut PgConnection,
+    keys: &KeyRing,
+    it: &Template,
+) -> Result<(), Error> {
     let result = sqlx::query!(
         "update templates set name = $2, description = $3, stack_id = $4, env_sealed = $5, modules = $6, flows = $7,
                 memory_mb = $8, cpus = $9, updated_at = $10 where id = $1",
@@ -119,13 +135,19 @@ pub(super) async fn update(conn: &mut PgConnection, keys: &KeyRing, it: &Templat
 fn written(result: sqlx::Result<sqlx::postgres::PgQueryResult>) -> Result<(), Error> {
     match result {
         Err(error) if db::is_violation(&error, "templates_name_key") => Err(Error::NameTaken),
-        Err(error) if db::is_violation(&error, "templates_stack_id_fkey") => Err(Error::StackNotFound),
+        Err(error) if db::is_violation(&error, "templates_stack_id_fkey") => {
+            Err(Error::StackNotFound)
+        }
         other => Ok(other.map(|_| ())?),
     }
 }
 
 /// The template with its environment opened.
-pub async fn get(conn: &mut PgConnection, keys: &KeyRing, id: TemplateId) -> Result<Template, Error> {
+pub async fn get(
+    conn: &mut PgConnection,
+    keys: &KeyRing,
+    id: TemplateId,
+) -> Result<Template, Error> {
     sqlx::query_as!(
         Row,
         "select id, stack_id, name, description, env_sealed, modules, flows, memory_mb, cpus, created_at, updated_at
@@ -158,6 +180,8 @@ pub(super) async fn list(
 }
 
 pub(super) async fn delete(conn: &mut PgConnection, id: TemplateId) -> sqlx::Result<()> {
-    sqlx::query!("delete from templates where id = $1", id.0).execute(conn).await?;
+    sqlx::query!("delete from templates where id = $1", id.0)
+        .execute(conn)
+        .await?;
     Ok(())
 }
