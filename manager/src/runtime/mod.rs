@@ -1,7 +1,9 @@
 //! Where instances run. One trait, one file per driver; `docker` is the only
 //! place that names bollard.
+mod docker;
 mod fake;
 mod model;
+mod probe;
 
 use std::net::SocketAddr;
 
@@ -9,6 +11,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
 
+pub use docker::{DockerConfig, DockerRuntime, Timeouts};
 pub use fake::{Call, FakeProbe, FakeRuntime, Moment, Op};
 pub use model::{
     ContainerSpec, ContainerState, Error, Image, Isolation, NetworkInfo, Observed, Probe,

@@ -189,6 +189,9 @@ pub enum Error {
     ImageMissing(String),
     #[error("A container named {0} exists already and is not Openflow's. Remove or rename it.")]
     NameTaken(String),
+    /// The network for instances is not fit for use; what to do.
+    #[error("{0}")]
+    Network(String),
     #[error("The instance has no container.")]
     NoContainer,
     /// The engine said no; its words.
