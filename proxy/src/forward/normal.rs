@@ -39,7 +39,10 @@ impl Host {
     pub(crate) fn parse(text: &[u8]) -> Option<Self> {
         let name_end = match text.first()? {
             b'[' => text.iter().position(|&byte| byte == b']')? + 1,
-            _ => text.iter().position(|&byte| byte == b':').unwrap_or(text.len()),
+            _ => text
+                .iter()
+                .position(|&byte| byte == b':')
+                .unwrap_or(text.len()),
         };
         let (name, rest) = text.split_at(name_end);
         let port = match rest {
@@ -66,7 +69,8 @@ impl Host {
 
     pub(crate) fn as_str(&self) -> &str {
         let name = self.name.get(..usize::from(self.length));
-        name.and_then(|name| std::str::from_utf8(name).ok()).unwrap_or_default()
+        name.and_then(|name| std::str::from_utf8(name).ok())
+            .unwrap_or_default()
     }
 
     /// The first label: `wf1` of `wf1.example.com`.
@@ -199,7 +203,10 @@ fn check_path(path: &str) -> Result<(), BadRequest> {
         let name = segment.split(|&byte| byte == b';').next();
         matches!(name, Some(b"." | b".."))
     };
-    if decoded.split(|byte| matches!(byte, b'/' | b'\\')).any(is_dots) {
+    if decoded
+        .split(|byte| matches!(byte, b'/' | b'\\'))
+        .any(is_dots)
+    {
         return Err(BadRequest::InvalidPath);
     }
     Ok(())
@@ -263,8 +270,8 @@ mod tests {
         }
         let long = "a".repeat(254);
         for text in [
-            "", ".", "a..b", ".a", "a, b", "a b", "a@b", "a/b", "a:", "a:b", "a:80:90", "a:99999", "[::1",
-            "[x]", "a\u{e9}", "a%41", "a?", "a..", "[::1]x", &long,
+            "", ".", "a..b", ".a", "a, b", "a b", "a@b", "a/b", "a:", "a:b", "a:80:90", "a:99999",
+            "[::1", "[x]", "a\u{e9}", "a%41", "a?", "a..", "[::1]x", &long,
         ] {
             assert!(Host::parse(text.as_bytes()).is_none(), "{text}");
         }
@@ -282,8 +289,22 @@ mod tests {
     #[test]
     fn ordinary_and_percent_encoded_paths_pass() {
         for path in [
-            "/", "/a/b.js", "/a%2Fb", "/%20", "/%252e%252e/x", "/...", "/a..b", "/.well-known/x", "//a", "/100%",
-            "/%zz", "/caf%C3%A9", "/a;b=..", "/@scope/pkg", "/%7Euser", "/a%5Bb%5D",
+            "/",
+            "/a/b.js",
+            "/a%2Fb",
+            "/%20",
+            "/%252e%252e/x",
+            "/...",
+            "/a..b",
+            "/.well-known/x",
+            "//a",
+            "/100%",
+            "/%zz",
+            "/caf%C3%A9",
+            "/a;b=..",
+            "/@scope/pkg",
+            "/%7Euser",
+            "/a%5Bb%5D",
         ] {
             assert_eq!(check_path(path), Ok(()), "{path}");
         }
@@ -292,8 +313,21 @@ mod tests {
     #[test]
     fn paths_that_could_climb_are_refused() {
         for path in [
-            "/..", "/.", "/a/../b", "/a/./b", "/%2e%2e/x", "/%2E./x", "/..;/x", "/.;a/x", "/a\\b", "/..%2fx",
-            "/x%2f..%2fy", "/x%5c..%5cy", "/%00", "/a%0d%0ab", "/a%7F",
+            "/..",
+            "/.",
+            "/a/../b",
+            "/a/./b",
+            "/%2e%2e/x",
+            "/%2E./x",
+            "/..;/x",
+            "/.;a/x",
+            "/a\\b",
+            "/..%2fx",
+            "/x%2f..%2fy",
+            "/x%5c..%5cy",
+            "/%00",
+            "/a%0d%0ab",
+            "/a%7F",
         ] {
             assert_eq!(check_path(path), Err(BadRequest::InvalidPath), "{path}");
         }
@@ -302,6 +336,9 @@ mod tests {
     #[test]
     fn encoding_is_undone_by_decoding() {
         let text = "/a b?c=d&e=f#%é";
-        assert_eq!(percent_decode(percent_encode(text).as_bytes()), text.as_bytes());
+        assert_eq!(
+            percent_decode(percent_encode(text).as_bytes()),
+            text.as_bytes()
+        );
     }
 }
