@@ -67,6 +67,7 @@ create table instances (
   status text not null constraint instances_status_known check (status in ('creating', 'starting', 'running', 'unhealthy',
     'crashed', 'safe_mode', 'sleeping', 'stopping', 'stopped', 'failed', 'deleting')),
   status_detail text,
+  notice text,
   upstream text,
   restart_done bigint not null default 0,
   restart_needed boolean not null default false,
@@ -90,6 +91,7 @@ comment on column instances.restart_wanted is 'Counts restarts asked for; the re
 comment on column instances.crashes_seen is 'The container''s own restart count up to which crashes are counted in crash_count.';
 comment on column instances.good_stack_id is 'The stack that was last healthy; an upgrade that does not become healthy goes back to it.';
 comment on column instances.seeded_at is 'When the template''s modules were installed; never done twice, so that what a user removes stays removed.';
+comment on column instances.notice is 'What stays worth knowing although it runs: why it is in safe mode, why an upgrade was undone.';
 comment on column instances.upstream is 'Address and port of the running container, for the proxy.';
 
 create table hostnames (
@@ -187,11 +189,13 @@ grant insert on access_tokens to openflow_user;
 
 -- The intent changed: the reconciler looks again.
 create trigger instances_intent_notify
-  after insert or delete or update of desired, restart_wanted, stack_id, memory_mb, cpus, env_sealed, modules, safe_mode on instances
+  after insert or delete or update of name, subdomain, desired, restart_wanted, stack_id, memory_mb, cpus, env_sealed on instances
   for each row execute function openflow_notify('intent', 'id');
+create trigger hostnames_intent_notify after insert or update or delete on hostnames
+  for each row execute function openflow_notify('intent', 'instance_id');
 -- What people and the proxy see changed.
 create trigger instances_view_notify
-  after insert or delete or update of name, subdomain, status, status_detail, upstream, restart_needed, webhook_access,
+  after insert or delete or update of name, subdomain, desired, restart_wanted, status, status_detail, notice, upstream, restart_needed, webhook_access,
     webhook_username, webhook_secret_hash, mqtt_password_hash, project_id on instances
   for each row execute function openflow_notify('instance', 'id');
 create trigger hostnames_notify after insert or update or delete on hostnames
