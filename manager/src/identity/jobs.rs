@@ -44,8 +44,10 @@ impl Purge {
     async fn remove(&self, project: ProjectId) -> sqlx::Result<()> {
         let it = &self.identity;
         let mut tx = it.db.begin_system().await?;
-        projects::store::delete(&mut tx, project).await?;
-        let event = Event::new("project.purge", Some(project), "project", project, "");
+        let Some(name) = projects::store::delete(&mut tx, project).await? else {
+            return Ok(()); // another manager was faster
+        };
+        let event = Event::new("project.purge", Some(project), "project", project, name);
         let actor = Actor::System(Self::NAME);
         audit::record(&mut tx, &actor, it.clock.now(), event).await?;
         tx.commit().await

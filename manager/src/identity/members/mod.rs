@@ -5,3 +5,4 @@ mod service;
 pub(super) mod store;
 
 pub(super) use model::Member;
+use model::NewMember;

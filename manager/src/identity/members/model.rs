@@ -1,6 +1,16 @@
 use chrono::{DateTime, Utc};
 
-use crate::{identity::Role, kernel::UserId};
+use crate::{
+    identity::Role,
+    kernel::{ProjectId, UserId},
+};
+
+/// A membership to be.
+pub(super) struct NewMember {
+    pub(super) project: ProjectId,
+    pub(super) user: UserId,
+    pub(super) role: Role,
+}
 
 #[derive(Clone, Debug)]
 pub(in crate::identity) struct Member {

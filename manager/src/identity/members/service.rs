@@ -1,7 +1,7 @@
 use serde_json::json;
 use sqlx::PgConnection;
 
-use super::{Member, store};
+use super::{Member, NewMember, store};
 use crate::{
     audit::{self, Event},
     db::Tx,
@@ -51,7 +51,12 @@ impl Identity {
         if store::get(&mut tx, project, user).await?.is_some() {
             return Err(Error::AlreadyMember);
         }
-        let member = self.insert(&mut tx, actor, project, user, role).await?;
+        let new = NewMember {
+            project,
+            user,
+            role,
+        };
+        let member = self.insert(&mut tx, actor, &new).await?;
         tx.commit().await?;
         Ok(member)
     }
@@ -66,7 +71,12 @@ impl Identity {
     ) -> Result<Member, Error> {
         let mut tx = self.begin_change(actor, project).await?;
         let Some(before) = store::get(&mut tx, project, user).await? else {
-            let member = self.insert(&mut tx, actor, project, user, role).await?;
+            let new = NewMember {
+                project,
+                user,
+                role,
+            };
+            let member = self.insert(&mut tx, actor, &new).await?;
             tx.commit().await?;
             return Ok(member);
         };
@@ -120,20 +130,18 @@ impl Identity {
         &self,
         tx: &mut PgConnection,
         actor: &Actor,
-        project: ProjectId,
-        user: UserId,
-        role: Role,
+        new: &NewMember,
     ) -> Result<Member, Error> {
-        let now = self.clock.now();
+        let (now, project, user) = (self.clock.now(), new.project, new.user);
         let (members, _) = store::count(tx, project).await?;
         if model::MEMBERS_PER_PROJECT_MAX <= members {
             return Err(Error::TooManyMembers);
         }
-        store::insert(tx, project, user, role, now).await?;
+        store::insert(tx, new, now).await?;
         let member = store::get(tx, project, user).await?;
         let member = member.ok_or(Error::MemberNotFound)?;
         let event = Event::new("member.create", Some(project), "user", user, &member.name)
-            .with(json!({"role": role}));
+            .with(json!({"role": new.role}));
         audit::record(tx, actor, now, event).await?;
         Ok(member)
     }

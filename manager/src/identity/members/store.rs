@@ -1,7 +1,7 @@
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
-use super::Member;
+use super::{Member, NewMember};
 use crate::{
     db::is_violation,
     identity::{Error, Role},
@@ -40,16 +40,14 @@ pub(in crate::identity) async fn insert_first(
 /// Fails with [`Error::UserNotFound`] or [`Error::AlreadyMember`].
 pub(super) async fn insert(
     tx: &mut PgConnection,
-    project: ProjectId,
-    user: UserId,
-    role: Role,
+    new: &NewMember,
     now: DateTime<Utc>,
 ) -> Result<(), Error> {
     let result = sqlx::query!(
         "insert into project_members (project_id, user_id, role, created_at) values ($1, $2, $3, $4)",
-        project.0,
-        user.0,
-        role.as_str(),
+        new.project.0,
+        new.user.0,
+        new.role.as_str(),
         now,
     )
     .execute(tx)

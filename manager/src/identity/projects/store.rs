@@ -168,13 +168,15 @@ pub(in crate::identity) async fn emptied(
     Ok(ids.into_iter().map(ProjectId).collect())
 }
 
-/// Removes the row of a project that is being deleted.
-pub(in crate::identity) async fn delete(tx: &mut PgConnection, id: ProjectId) -> sqlx::Result<()> {
-    sqlx::query!(
-        "delete from projects where id = $1 and deleting_at is not null",
-        id.0
+/// Removes the row of a project that is being deleted, and tells its name.
+pub(in crate::identity) async fn delete(
+    tx: &mut PgConnection,
+    id: ProjectId,
+) -> sqlx::Result<Option<String>> {
+    sqlx::query_scalar!(
+        "delete from projects where id = $1 and deleting_at is not null returning name",
+        id.0,
     )
-    .execute(tx)
-    .await?;
-    Ok(())
+    .fetch_optional(tx)
+    .await
 }

@@ -4,7 +4,7 @@ use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    identity::{Identity, cookie, sessions::Origin},
+    identity::{Identity, cookie, sessions::Origin, users::Draft},
     kernel::Secret,
     web::{Json, Problem},
 };
@@ -46,14 +46,7 @@ async fn set_up(
     origin: Origin,
     Json(body): Json<SetupBody>,
 ) -> Result<impl IntoResponse, Problem> {
-    let session = identity
-        .set_up(
-            &body.token,
-            &body.email,
-            &body.name,
-            &body.password,
-            &origin,
-        )
-        .await?;
+    let draft = Draft::parse(&body.email, &body.name, body.password, true)?;
+    let session = identity.set_up(&body.token, draft, &origin).await?;
     Ok((StatusCode::NO_CONTENT, cookie::set(&session)))
 }

@@ -3,9 +3,8 @@ use crate::{
     crypto::{random_token, sha256},
     identity::{
         Error, Identity,
-        model::{self, Email, Name},
         sessions::{self, Origin},
-        users::{self, NewUser},
+        users::{self, Draft},
     },
     kernel::{Actor, Secret},
 };
@@ -38,9 +37,8 @@ impl Identity {
             return Ok(false);
         }
         let local = email.split('@').next().unwrap_or(email);
-        let new = self
-            .first_admin(email, Name::parse(local)?, password)
-            .await?;
+        let draft = Draft::parse(email, local, password.clone(), true)?;
+        let new = self.hashed(draft).await;
         let mut tx = self.db.begin_system().await?;
         store::lock(&mut tx).await?;
         if users::store::any(&mut tx).await? {
@@ -57,9 +55,7 @@ impl Identity {
     pub(super) async fn set_up(
         &self,
         token: &Secret,
-        email: &str,
-        name: &str,
-        password: &Secret,
+        draft: Draft,
         origin: &Origin,
     ) -> Result<Secret, Error> {
         let token_hash = sha256(token.expose());
@@ -72,9 +68,7 @@ impl Identity {
             return Err(Error::BadSetupToken);
         }
         drop(tx);
-        let new = self
-            .first_admin(email, Name::parse(name)?, password)
-            .await?;
+        let new = self.hashed(draft).await;
 
         let now = self.clock.now();
         let mut tx = self.db.begin_system().await?;
@@ -92,21 +86,5 @@ impl Identity {
         let (_, session) = sessions::open(&mut tx, user.id, origin, now).await?;
         tx.commit().await?;
         Ok(session)
-    }
-
-    async fn first_admin(
-        &self,
-        email: &str,
-        name: Name,
-        password: &Secret,
-    ) -> Result<NewUser, Error> {
-        let email = Email::parse(email)?;
-        model::check_password("password", password, email.as_str())?;
-        Ok(NewUser {
-            email,
-            name,
-            password_hash: self.passwords.hash(password).await,
-            is_admin: true,
-        })
     }
 }

@@ -4,12 +4,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{User, UserChange};
+use super::{Draft, User, UserChange};
 use crate::{
-    identity::{
-        Identity,
-        model::{Email, Name},
-    },
+    identity::{Identity, model::Name, require_admin},
     kernel::{Secret, UserId},
     web::{Auth, Json, PageQuery, PageView, Path, Problem, Query},
 };
@@ -143,11 +140,9 @@ async fn create(
     Auth(actor): Auth,
     Json(body): Json<CreateUserBody>,
 ) -> Result<(StatusCode, Json<UserView>), Problem> {
-    crate::identity::require_admin(&actor)?;
-    let (email, name) = (Email::parse(&body.email)?, Name::parse(&body.name)?);
-    let user = identity
-        .create_user(&actor, email, name, &body.password, body.is_admin)
-        .await?;
+    require_admin(&actor)?;
+    let draft = Draft::parse(&body.email, &body.name, body.password, body.is_admin)?;
+    let user = identity.create_user(&actor, draft).await?;
     Ok((StatusCode::CREATED, Json(user.into())))
 }
 
@@ -164,7 +159,7 @@ async fn update(
     Path(id): Path<UserId>,
     Json(body): Json<UpdateUserBody>,
 ) -> Result<Json<UserView>, Problem> {
-    crate::identity::require_admin(&actor)?;
+    require_admin(&actor)?;
     let change = UserChange {
         name: body.name.as_deref().map(Name::parse).transpose()?,
         is_admin: body.is_admin,

@@ -4,5 +4,5 @@ mod model;
 mod service;
 pub(super) mod store;
 
-pub(super) use model::{NewUser, User, UserChange};
+pub(super) use model::{Draft, NewUser, User, UserChange};
 pub(super) use service::insert;

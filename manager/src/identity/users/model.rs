@@ -2,7 +2,10 @@ use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
 use crate::{
-    identity::model::{Email, Name},
+    identity::{
+        Invalid,
+        model::{Email, Name, check_password},
+    },
     kernel::{Secret, UserId},
 };
 
@@ -22,12 +25,38 @@ impl User {
     }
 }
 
-/// A user to be; the password is hashed already.
+/// A user to be, with a password that keeps the rules.
+pub(in crate::identity) struct Draft {
+    pub(super) email: Email,
+    pub(super) name: Name,
+    pub(super) password: Secret,
+    pub(super) is_admin: bool,
+}
+
+impl Draft {
+    pub(in crate::identity) fn parse(
+        email: &str,
+        name: &str,
+        password: Secret,
+        is_admin: bool,
+    ) -> Result<Self, Invalid> {
+        let (email, name) = (Email::parse(email)?, Name::parse(name)?);
+        check_password("password", &password, email.as_str())?;
+        Ok(Self {
+            email,
+            name,
+            password,
+            is_admin,
+        })
+    }
+}
+
+/// The same, the password hashed.
 pub(in crate::identity) struct NewUser {
-    pub(in crate::identity) email: Email,
-    pub(in crate::identity) name: Name,
-    pub(in crate::identity) password_hash: String,
-    pub(in crate::identity) is_admin: bool,
+    pub(super) email: Email,
+    pub(super) name: Name,
+    pub(super) password_hash: String,
+    pub(super) is_admin: bool,
 }
 
 /// What an administrator changes of a user; `None` stays.

@@ -1,7 +1,7 @@
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
-use super::{NewUser, User, UserChange, store};
+use super::{Draft, NewUser, User, UserChange, store};
 use crate::{
     audit::{self, Event},
     identity::{
@@ -78,26 +78,22 @@ impl Identity {
         Ok(Page::cut(users, page, |it| it.id.0))
     }
 
-    pub(super) async fn create_user(
-        &self,
-        actor: &Actor,
-        email: Email,
-        name: Name,
-        password: &Secret,
-        is_admin: bool,
-    ) -> Result<User, Error> {
+    pub(super) async fn create_user(&self, actor: &Actor, draft: Draft) -> Result<User, Error> {
         require_admin(actor)?;
-        model::check_password("password", password, email.as_str())?;
-        let new = NewUser {
-            email,
-            name,
-            password_hash: self.passwords.hash(password).await,
-            is_admin,
-        };
+        let new = self.hashed(draft).await;
         let mut tx = self.db.begin_as(actor).await?;
         let user = insert(&mut tx, actor, &new, self.clock.now()).await?;
         tx.commit().await?;
         Ok(user)
+    }
+
+    pub(in crate::identity) async fn hashed(&self, draft: Draft) -> NewUser {
+        NewUser {
+            email: draft.email,
+            name: draft.name,
+            password_hash: self.passwords.hash(&draft.password).await,
+            is_admin: draft.is_admin,
+        }
     }
 
     /// A new password, or being disabled, ends all that the user had open, API
