@@ -1,6 +1,8 @@
 //! HTTP/1.1 in and out.
 mod support;
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::{Response, StatusCode};
 use http_body_util::Full;
@@ -8,6 +10,7 @@ use support::{HOST, TestProxy, Upstream, read_head, request, route, table};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
+    sync::Notify,
 };
 
 #[tokio::test]
@@ -222,14 +225,25 @@ async fn nobody_listening_is_a_502_and_a_cut_answer_a_cut_connection() {
     let proxy = TestProxy::fixed(table(vec![route(address)])).await;
     support::eventually(async || proxy.get(HOST, "/api/x").await.status == StatusCode::BAD_GATEWAY).await;
 
-    let upstream = Upstream::raw(async |mut stream: TcpStream, _| {
-        read_head(&mut stream).await;
-        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\npart").await.unwrap();
+    let arrived = Arc::new(Notify::new());
+    let cut = Arc::clone(&arrived);
+    let upstream = Upstream::raw(move |mut stream: TcpStream, _| {
+        let cut = Arc::clone(&cut);
+        async move {
+            read_head(&mut stream).await;
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\npart").await.unwrap();
+            cut.notified().await;
+        }
     })
     .await;
     let proxy = TestProxy::fixed(table(vec![route(upstream.address)])).await;
-    let answer = support::raw(proxy.address, format!("GET /api/x HTTP/1.1\r\nHost: {HOST}\r\n\r\n")).await;
-    assert!(answer.ends_with("part"), "{answer}");
+    let mut stream = TcpStream::connect(proxy.address).await.unwrap();
+    let sent = format!("GET /api/x HTTP/1.1\r\nHost: {HOST}\r\n\r\n");
+    stream.write_all(sent.as_bytes()).await.unwrap();
+    let (_, mut body) = read_head(&mut stream).await;
+    arrived.notify_one();
+    stream.read_to_end(&mut body).await.ok();
+    assert_eq!(body, b"part");
 }
 
 #[tokio::test]
