@@ -20,10 +20,10 @@ use uuid::Uuid;
 
 use super::{ADA, BOB, INSTANCE, PROJECT, cookie_key, loopback, table};
 
-pub const SECRET: &str = "the proxy's secret";
+pub(crate) const SECRET: &str = "the proxy's secret";
 
-pub struct FakeManager {
-    pub address: SocketAddr,
+pub(crate) struct FakeManager {
+    pub(crate) address: SocketAddr,
     state: Arc<State>,
     accepting: tokio::task::JoinHandle<()>,
 }
@@ -42,7 +42,7 @@ impl Drop for FakeManager {
 
 impl FakeManager {
     /// Ada is a member of the project, Bob its owner.
-    pub async fn with(routes: Vec<Route>) -> Self {
+    pub(crate) async fn with(routes: Vec<Route>) -> Self {
         let mut table = table(routes);
         table.revision = Some("1".to_owned());
         table.access = Some(Access {
@@ -82,24 +82,24 @@ impl FakeManager {
         }
     }
 
-    pub fn url(&self) -> url::Url {
+    pub(crate) fn url(&self) -> url::Url {
         format!("http://{}", self.address).parse().unwrap()
     }
 
     /// Changes the table under a new revision.
-    pub fn change(&self, change: impl FnOnce(&mut RouteTable)) {
+    pub(crate) fn change(&self, change: impl FnOnce(&mut RouteTable)) {
         self.state.table.send_modify(|table| {
             change(table);
             table.revision = Some(Uuid::new_v4().to_string());
         });
     }
 
-    pub fn change_access(&self, change: impl FnOnce(&mut Access)) {
+    pub(crate) fn change_access(&self, change: impl FnOnce(&mut Access)) {
         self.change(|table| change(table.access.as_mut().unwrap()));
     }
 
     /// A one-use token for this user at the instance; returns its session.
-    pub fn mint(&self, token: &str, user: Uuid, name: &str) -> Uuid {
+    pub(crate) fn mint(&self, token: &str, user: Uuid, name: &str) -> Uuid {
         let session = Uuid::new_v4();
         let redeemed = json!({
             "sessionId": session, "userId": user, "name": name, "role": "member",
@@ -113,13 +113,13 @@ impl FakeManager {
         session
     }
 
-    pub fn redeemed(&self) -> usize {
+    pub(crate) fn redeemed(&self) -> usize {
         *self.state.redeemed.lock().unwrap()
     }
 }
 
 /// A cookie as the proxy would set it.
-pub fn cookie(user: Uuid, session: Uuid) -> String {
+pub(crate) fn cookie(user: Uuid, session: Uuid) -> String {
     let claims = CookieClaims {
         session_id: session,
         user_id: user,

@@ -19,23 +19,23 @@ use super::loopback;
 
 /// A request as it reached the upstream.
 #[derive(Clone, Debug)]
-pub struct Seen {
-    pub method: Method,
-    pub path: String,
-    pub headers: HeaderMap,
-    pub body: Bytes,
+pub(crate) struct Seen {
+    pub(crate) method: Method,
+    pub(crate) path: String,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
     /// Which connection it came on, from 0.
-    pub connection: usize,
+    pub(crate) connection: usize,
 }
 
 impl Seen {
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(|value| value.to_str().unwrap())
     }
 }
 
-pub struct Upstream {
-    pub address: SocketAddr,
+pub(crate) struct Upstream {
+    pub(crate) address: SocketAddr,
     seen: Arc<Mutex<Vec<Seen>>>,
     connections: Arc<AtomicUsize>,
     accepting: tokio::task::JoinHandle<()>,
@@ -49,26 +49,21 @@ impl Drop for Upstream {
 
 impl Upstream {
     /// Answers `200` with the path as its body.
-    pub async fn echo() -> Self {
+    pub(crate) async fn echo() -> Self {
         Self::answering(|seen| Response::new(Full::from(seen.path.clone()))).await
     }
 
     /// Node-RED with one flow at `/api/hook`; everything else outside `/` is 404.
-    pub async fn node_red() -> Self {
+    pub(crate) async fn node_red() -> Self {
         Self::answering(|seen| match seen.path.split('?').next() {
             Some("/") => Response::new(Full::from("editor")),
             Some("/api/hook") => Response::new(Full::from(seen.body.clone())),
-            _ => Response::builder()
-                .status(404)
-                .body(Full::from("Cannot find it"))
-                .unwrap(),
+            _ => Response::builder().status(404).body(Full::from("Cannot find it")).unwrap(),
         })
         .await
     }
 
-    pub async fn answering(
-        answer: impl Fn(&Seen) -> Response<Full<Bytes>> + Send + Sync + 'static,
-    ) -> Self {
+    pub(crate) async fn answering(answer: impl Fn(&Seen) -> Response<Full<Bytes>> + Send + Sync + 'static) -> Self {
         let answer = Arc::new(answer);
         Self::accepting(move |stream, number, seen| {
             let answer = Arc::clone(&answer);
@@ -77,11 +72,7 @@ impl Upstream {
                     let (answer, seen) = (Arc::clone(&answer), Arc::clone(&seen));
                     async move {
                         let (parts, body) = request.into_parts();
-                        let body = body
-                            .collect()
-                            .await
-                            .map(|body| body.to_bytes())
-                            .unwrap_or_default();
+                        let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
                         let request = Seen {
                             method: parts.method,
                             path: parts.uri.to_string(),
@@ -95,17 +86,14 @@ impl Upstream {
                     }
                 });
                 let server = hyper::server::conn::http1::Builder::new();
-                server
-                    .serve_connection(TokioIo::new(stream), service)
-                    .await
-                    .ok();
+                server.serve_connection(TokioIo::new(stream), service).await.ok();
             }
         })
         .await
     }
 
     /// Speaks whatever `serve` does with each connection, numbered from 0.
-    pub async fn raw<F: Future<Output = ()> + Send + 'static>(
+    pub(crate) async fn raw<F: Future<Output = ()> + Send + 'static>(
         serve: impl Fn(TcpStream, usize) -> F + Send + Sync + 'static,
     ) -> Self {
         Self::accepting(move |stream, number, _| serve(stream, number)).await
@@ -133,15 +121,15 @@ impl Upstream {
         }
     }
 
-    pub fn seen(&self) -> Vec<Seen> {
+    pub(crate) fn seen(&self) -> Vec<Seen> {
         self.seen.lock().unwrap().clone()
     }
 
-    pub fn last(&self) -> Seen {
+    pub(crate) fn last(&self) -> Seen {
         self.seen().pop().expect("the upstream saw no request")
     }
 
-    pub fn connections(&self) -> usize {
+    pub(crate) fn connections(&self) -> usize {
         self.connections.load(Ordering::SeqCst)
     }
 }
