@@ -6,11 +6,12 @@ const MAX_FRAME_BYTES = 64 * 1024;
 const TOPIC = /^[\w/#+.:@ -]{1,256}$/;
 
 /**
- * @param {object} WebSocket the class from the `ws` that Node-RED's editor API uses
+ * @param {object} ws the module `ws` that Node-RED's editor API uses
  */
-function guardComms(WebSocket) {
-  const { emit } = WebSocket.prototype;
-  WebSocket.prototype.emit = function guardedEmit(event, ...args) {
+function guardComms(ws) {
+  const { prototype } = ws.WebSocket ?? ws; // version 8 names the class, in version 7 it is the module
+  const { emit } = prototype;
+  prototype.emit = function guardedEmit(event, ...args) {
     const person = event === 'message' ? this._socket?.[COMMS] : undefined;
     if (person && !isSound(args[0], person)) return true;
     return emit.call(this, event, ...args);

@@ -1,5 +1,6 @@
 'use strict';
 // Node-RED's settings file in the image. It lies outside /data, so that a flow cannot change it.
+const { createRequire } = require('node:module');
 const path = require('node:path');
 const { takeEnvironment } = require('../common/environment');
 const { createGate, guardNextServer } = require('../common/gate');
@@ -13,8 +14,9 @@ const redeem = createRedeemer(openflow.managerUrl, openflow.magic);
 const health = () => ({ flows: flows.running });
 guardNextServer(createGate({ settings: openflow, redeem, policy, health }));
 
-// The classes that Node-RED itself loads: they are resolved from its own entry file.
-guardComms(require.main.require('ws').WebSocket);
+// The very module that the editor's API uses: found the way Node-RED itself finds it.
+const editorApi = createRequire(require.main.filename).resolve('@node-red/editor-api');
+guardComms(createRequire(editorApi)('ws'));
 
 const title = openflow.name || openflow.subdomain || 'Node-RED';
 
