@@ -10,7 +10,7 @@ packages=(base-files netbase ca-certificates libc6 libgcc-s1 libstdc++6 tini bus
 source=$(source_hash "${BASH_SOURCE[0]}")
 if [ "${1:-}" != --force ] && [ "$(image_source $tag)" = "$source" ]; then exit 0; fi
 
-have apt-get && have dpkg-deb ||
+{ have apt-get && have dpkg-deb; } ||
   die "Docker Hub cannot be reached and this is not a Debian-like machine. Load $official_image into the engine (docker load) and run this again."
 need docker tar
 step "Building $tag from Debian packages"

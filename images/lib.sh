@@ -9,6 +9,7 @@ build=${OPENFLOW_BUILD_DIR:-$root/build}
 # One Node.js for the image, for staging and for the shim's tests. No newer line than Node-RED is tested with.
 node_version=24.21.0
 node_dir=$build/node-$node_version
+# shellcheck disable=SC2034 # used by the scripts that load this file
 official_image=node:$node_version-bookworm-slim
 
 case $(uname -m) in

@@ -63,6 +63,9 @@ if engine_answers >/dev/null 2>&1; then
 fi
 [ -z "${DOCKER_HOST:-}" ] || die "the engine at DOCKER_HOST=$DOCKER_HOST does not answer. Start it there, or unset DOCKER_HOST."
 
+if [ "$(id -u)" -ne 0 ] && sudo -n docker version >/dev/null 2>&1; then
+  die "the engine runs, but $(id -un) may not use it. Add yourself to the group: sudo usermod -aG docker $(id -un), then sign in again."
+fi
 need_root "starting the Docker Engine"
 need dockerd flock
 # One starter at a time: two would fight for the pid file. The lock is freed when this script ends.
@@ -78,10 +81,10 @@ if ! engine_answers >/dev/null 2>&1; then
     start_detached
   fi
 fi
-if ! wait_for "$wait_seconds" "the Docker Engine" engine_answers; then
-  if [ "$(id -u)" -ne 0 ] && as_root timeout 10 docker version >/dev/null 2>&1; then
-    die "the engine runs, but $(id -un) may not use it. Add yourself to the group: sudo usermod -aG docker $(id -un), then sign in again."
-  fi
+# As root: the one who started the engine need not be in its group yet.
+if ! wait_for "$wait_seconds" "the Docker Engine" as_root timeout 10 docker version; then
   die "the Docker Engine did not answer within $wait_seconds s. See why with: $(how_to_look)"
 fi
-say "Docker Engine $(engine_answers) runs"
+say "Docker Engine runs"
+engine_answers >/dev/null 2>&1 ||
+  die "$(id -un) may not use it yet. Add yourself to the group: sudo usermod -aG docker $(id -un), then sign in again."
