@@ -50,10 +50,9 @@ start_detached() {
   remove_stale_pid_file /run/docker/containerd/containerd.pid containerd
   local flags=(--host unix:///var/run/docker.sock)
   grep -qs '"live-restore"' /etc/docker/daemon.json || flags+=(--live-restore)
-  # "$@" in the inner shell: the log's redirection must happen as root too.
+  # The inner shell opens the log, which only root may write. 9 is the lock: the engine must not keep it.
   # shellcheck disable=SC2016
-  as_root sh -c 'log=$1; shift; exec setsid "$@" </dev/null >>"$log" 2>&1 9>&-' sh "$log" dockerd "${flags[@]}" &
-  disown
+  as_root sh -c 'log=$1; shift; exec setsid --fork "$@" </dev/null >>"$log" 2>&1 9>&-' sh "$log" dockerd "${flags[@]}"
 }
 
 need docker
