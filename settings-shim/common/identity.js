@@ -60,7 +60,7 @@ function person(userId, name, role) {
 function displayName(name) {
   if (typeof name !== 'string') return '';
   const text = name.replace(/</g, '‹').replace(/>/g, '›').replace(/[\p{Cc}\u2028\u2029]/gu, ' ').trim();
-  return text.startsWith('__') ? text.replace(/^_+/, '') : text.slice(0, MAX_NAME_LENGTH);
+  return [...text.replace(/^__+/, '')].slice(0, MAX_NAME_LENGTH).join('');
 }
 
 const verifyCredential = (text, key, instanceId, nowSeconds) => verify(CREDENTIAL_LABEL, key, text, instanceId, nowSeconds);
