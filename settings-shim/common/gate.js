@@ -160,7 +160,7 @@ function createGate({ settings, redeem, policy, health, now = Date.now }) {
   async function handleUpgrade(req, socket, pass) {
     socket.on('error', () => socket.destroy()); // without a listener a reset connection would end the process
     const target = parseTarget(req.url);
-    if (!target || !engineCanParse(req.url)) return refuseUpgrade(socket, 400);
+    if (!target) return refuseUpgrade(socket, 400);
     req.url = target.path + target.query;
     if (policy.isFlow(target.path)) {
       hide(req);
@@ -187,16 +187,6 @@ function createGate({ settings, redeem, policy, health, now = Date.now }) {
 const isInternal = (name) => /^x[-_]openflow[-_]/.test(name);
 
 const wantsJson = (req) => /\bapplication\/json\b/i.test(req.headers.accept ?? '') && !/\btext\/html\b/i.test(req.headers.accept ?? '');
-
-// Node-RED calls url.parse in its upgrade listener, where what it throws would end the process.
-function engineCanParse(url) {
-  try {
-    require('node:url').parse(url);
-    return true;
-  } catch {
-    return false;
-  }
-}
 
 /**
  * Puts the gate in front of the next HTTP server that this process creates, which is the engine's own.

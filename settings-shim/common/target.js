@@ -1,5 +1,6 @@
 'use strict';
-// The request target, taken apart by hand: `new URL` throws on targets that a hostile client can send.
+// The request target, taken apart by hand: `new URL` and `url.parse` throw on targets that a hostile client can send, and
+// engines call them in upgrade listeners, where that ends the process. What passes here makes neither throw.
 
 /**
  * @param {string | undefined} url the request target as it came

@@ -1,6 +1,7 @@
 'use strict';
 // Upgrades: the editor's WebSocket is as well guarded as its pages, and flows' own WebSockets as open as their paths.
 const assert = require('node:assert/strict');
+const net = require('node:net');
 const { after, before, test } = require('node:test');
 const { BEARER, INSTANCE_ID, MAGIC, deploy, identity, openSocket, raw, startManager, startNodeRed, until } = require('./support');
 const { identityKey, signSession } = require('../common/identity');
@@ -92,6 +93,18 @@ test('frames that a client sends while its token is being redeemed are not lost'
   const answer = await raw(red.port, Buffer.concat([Buffer.from(handshake), frame]));
   assert.match(answer, /^HTTP\/1\.1 101 /);
   assert.match(answer, /notification\//);
+});
+
+test('a client that resets its connection while its token is being redeemed does no harm', async () => {
+  manager.hang = true;
+  const calls = manager.calls.length;
+  const socket = net.connect(red.port, '127.0.0.1', () => socket.write('GET /comms?access_token=t-reset HTTP/1.1\r\nHost: h\r\n'
+    + 'Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n'));
+  await until(() => manager.calls.length > calls);
+  socket.resetAndDestroy();
+  assert.equal((await openSocket(red.port, '/comms', BEARER)).opened, true);
+  manager.hang = false;
+  assert.equal(red.alive(), true);
 });
 
 test('a flow’s own WebSocket is open to everybody and works', async () => {

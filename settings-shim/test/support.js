@@ -104,7 +104,10 @@ function openSocket(port, target, headers = {}) {
   });
 }
 
-/** A manager that knows `tokens`: token → person; each works once. `down` makes it answer 503. */
+/**
+ * A manager that knows `tokens`: token → person; each works once. `down` makes it answer 503, `hang` not at all.
+ * To a GET it is the dashboard.
+ */
 async function startManager(tokens = {}) {
   const manager = { calls: [], down: false, hang: false };
   const server = http.createServer((req, res) => {
@@ -112,6 +115,7 @@ async function startManager(tokens = {}) {
     req.on('data', (chunk) => { body += chunk; });
     req.on('end', () => {
       manager.calls.push({ url: req.url, authorization: req.headers.authorization, body });
+      if (req.method === 'GET') return void res.end('the dashboard');
       if (manager.hang) return;
       if (manager.down) return void res.writeHead(503).end();
       if (req.url !== '/shim/v1/redeem' || req.headers.authorization !== `Bearer ${MAGIC}`) return void res.writeHead(401).end();
