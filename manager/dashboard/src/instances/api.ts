@@ -26,14 +26,14 @@ export const useInstances = (projectId: MaybeRefOrGetter<string>, pollMs: MaybeR
   useQuery({
     queryKey: computed(() => instancesKey(toValue(projectId))),
     queryFn: () => fetchInstances(toValue(projectId)),
-    refetchInterval: () => toValue(pollMs),
+    refetchInterval: computed(() => toValue(pollMs)),
   })
 
 export const useInstance = (id: MaybeRefOrGetter<string>, pollMs: MaybeRefOrGetter<number>) =>
   useQuery({
     queryKey: computed(() => instanceKey(toValue(id))),
     queryFn: () => fetchInstance(toValue(id)),
-    refetchInterval: () => toValue(pollMs),
+    refetchInterval: computed(() => toValue(pollMs)),
   })
 
 /** Puts a newer state of an instance wherever it is shown. */

@@ -1,6 +1,4 @@
-/** Log text: reading the stream, and a bounded buffer of its lines. */
-import { ApiError, parseProblem } from '@/api/problem'
-import { reportSignedOut } from '@/api/client'
+/** A bounded buffer of log lines. Pure. */
 
 export interface LogLine {
   /** Grows by one with each line, also over lines that were dropped. */
@@ -10,7 +8,6 @@ export interface LogLine {
 
 export const MAX_LINES = 2_000
 const MAX_LINE_LENGTH = 8_192
-const MAX_BODY_CHARS = 64 * 1024
 
 // ECMA-48 control sequences: colours, cursor moves. Shown as text they would be noise.
 // The escape character is the point of this pattern.
@@ -42,43 +39,5 @@ export class LogBuffer {
   #add(text: string): void {
     this.#lastId += 1
     this.#lines.push({ id: this.#lastId, text: text.replace(/\r$/, '').replace(ANSI, '').slice(0, MAX_LINE_LENGTH) })
-  }
-}
-
-export interface LogRequest {
-  instanceId: string
-  tail: number
-  follow: boolean
-  signal: AbortSignal
-  /** The server has answered; text may take its time. */
-  onOpen: () => void
-  onText: (chunk: string) => void
-}
-
-/** Reads until the stream ends, which with `follow` is when the container stops or the connection breaks. */
-export async function readLogs({ instanceId, tail, follow, signal, onOpen, onText }: LogRequest): Promise<void> {
-  const query = new URLSearchParams({ tail: String(tail), follow: String(follow) })
-  const response = await fetch(`/api/v1/instances/${encodeURIComponent(instanceId)}/logs?${query}`, {
-    credentials: 'same-origin',
-    signal,
-  })
-  if (!response.ok || !response.body) {
-    if (response.status === 401) reportSignedOut()
-    throw new ApiError(parseProblem(response.status, parseJson((await response.text()).slice(0, MAX_BODY_CHARS))))
-  }
-  onOpen()
-  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader()
-  for (;;) {
-    const { done, value } = await reader.read()
-    if (done) return
-    onText(value)
-  }
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return null
   }
 }

@@ -1,7 +1,8 @@
 import { onBeforeUnmount, ref, shallowRef, watch, type Ref, type ShallowRef } from 'vue'
 import { problemOf, type Problem } from '@/api/problem'
 import { useVisible } from './live'
-import { LogBuffer, readLogs, type LogLine } from './logs'
+import { LogBuffer, type LogLine } from './logs'
+import { readLogs } from './logStream'
 
 export type LogState = 'loading' | 'following' | 'ended' | 'failed' | 'paused'
 
