@@ -9,22 +9,24 @@ use axum::{
     Router,
     body::{Body, to_bytes},
     http::{HeaderMap, Method, Request, StatusCode, header},
-    middleware::{from_fn, from_fn_with_state},
 };
 use chrono::{DateTime, TimeDelta, Utc};
+use clap::{Args as _, FromArgMatches as _};
 use openflow_manager::{
-    audit::{self, Audit},
-    crypto::{Passwords, random_token, sha256},
+    app::{Core, Settings, System},
+    config::Config,
+    crypto::{random_token, sha256},
     db::Db,
-    identity::{self, Identity, SignInRates},
+    identity::{Identity, SignInRates},
     kernel::{Clock, SystemClock},
-    web,
+    runtime::FakeRuntime,
 };
 use serde_json::{Value, json};
 use sqlx::PgPool;
+use tempfile::TempDir;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt as _;
 use utoipa::openapi::OpenApi;
-use utoipa_axum::router::OpenApiRouter;
 use uuid::Uuid;
 
 pub(crate) const HOST: &str = "localhost:8080";
@@ -38,6 +40,27 @@ pub(crate) struct TestApp {
     pub(crate) clock: Arc<TestClock>,
     /// Past row-level security, to look at the rows themselves.
     pub(crate) pool: PgPool,
+    pub(crate) runtime: Arc<FakeRuntime>,
+    pub(crate) settings: Settings,
+    pub(crate) core: Core,
+    pub(crate) data: Arc<TempDir>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+/// The settings that these flags of `openflow` give.
+pub(crate) fn settings(flags: &[&str]) -> Settings {
+    let matches = Config::augment_args(clap::Command::new("openflow"))
+        .no_binary_name(true)
+        .get_matches_from(flags);
+    Settings::load(Config::from_arg_matches(&matches).unwrap()).unwrap()
+}
+
+async fn openapi_of(router: &Router) -> OpenApi {
+    let request = Request::get("/api/v1/openapi.json").body(Body::empty()).unwrap();
+    let response = router.clone().oneshot(request).await.unwrap();
+    let bytes = to_bytes(response.into_body(), 8 << 20).await.unwrap();
+    serde_json::from_slice(&bytes).unwrap()
 }
 
 /// Stands still until it is moved.
@@ -117,27 +140,61 @@ impl TestApp {
     }
 
     pub(crate) async fn with_rates(pool: PgPool, rates: SignInRates) -> Self {
+        Self::with(pool, rates, Arc::new(FakeRuntime::default()), &[]).await
+    }
+
+    /// A manager on the given engine with flags of `openflow`; its background
+    /// work runs until [`TestApp::kill`].
+    pub(crate) async fn with(
+        pool: PgPool,
+        rates: SignInRates,
+        runtime: Arc<FakeRuntime>,
+        flags: &[&str],
+    ) -> Self {
+        let data = tempfile::tempdir().unwrap();
+        let mut flags = flags.to_vec();
+        let dir = format!("--data-dir={}", data.path().display());
+        flags.push(&dir);
+        let settings = settings(&flags);
         let db = Db::from_pool(pool.clone());
         let clock = Arc::new(TestClock(Mutex::new(SystemClock.now())));
-        let identity = Identity::new(db.clone(), clock.clone(), Passwords::new(), rates);
-        let (router, openapi) = OpenApiRouter::new()
-            .merge(audit::http::router(Audit::new(db.clone())))
-            .merge(identity::http::router(identity.clone()))
-            .split_for_parts();
-        let router = router
-            .fallback(web::not_found)
-            .method_not_allowed_fallback(web::method_not_allowed)
-            .layer(from_fn_with_state(identity.clone(), identity::authenticate))
-            .layer(from_fn(web::refuse_cross_site))
-            .layer(from_fn(web::finish));
+        let system = System {
+            db: db.clone(),
+            clock: clock.clone(),
+            runtime: runtime.clone(),
+            sign_in_rates: rates,
+        };
+        let address = "127.0.0.1:4071".parse().unwrap();
+        let core = Core::build(&settings, system, address).await.unwrap();
+        let openapi = openapi_of(&core.router).await;
         Self {
-            router,
+            router: core.router.clone(),
             openapi,
-            identity,
+            identity: core.identity.clone(),
             db,
             clock,
             pool,
+            runtime,
+            settings,
+            core,
+            data: Arc::new(data),
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
         }
+    }
+
+    /// Begins the background work: from here on instances are made and routed.
+    pub(crate) async fn run(&self) {
+        let image = "openflow/node-red:5";
+        self.core.stacks.seed(image).await.unwrap();
+        self.core.spawn(&self.tasks, &self.stop);
+    }
+
+    /// As `kill -9` would: nothing is finished, nothing is given back.
+    pub(crate) async fn kill(&self) {
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
     }
 
     /// Makes a call; `null` sends no body.
