@@ -1,7 +1,6 @@
 //! The manager as tests see it: its router over a database of the test's own,
 //! a clock that is set by hand, and builders for people and projects.
 #![expect(clippy::unwrap_used, reason = "a failed step fails the test")]
-#![expect(clippy::allow_attributes, reason = "no test uses all of it")]
 #![allow(dead_code, reason = "no test uses all of it")]
 use std::sync::{Arc, Mutex};
 
