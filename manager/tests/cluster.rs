@@ -356,11 +356,7 @@ fn tcp_sockets(pid: i32) -> usize {
         .filter_map(|it| fs::read_link(it.unwrap().path()).ok())
         .filter_map(|it| {
             let name = it.to_str()?;
-            Some(
-                name.strip_prefix("socket:[")?
-                    .strip_suffix(']')?
-                    .to_owned(),
-            )
+            Some(name.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned())
         })
         .filter(|inode| {
             tables

@@ -121,7 +121,8 @@ pub(super) fn processes_in(folder: &Path) -> Vec<i32> {
         return Vec::new();
     };
     let wanted = (wanted.dev(), wanted.ino());
-    let is_wanted = |path: PathBuf| fs::metadata(path).is_ok_and(|it| (it.dev(), it.ino()) == wanted);
+    let is_wanted =
+        |path: PathBuf| fs::metadata(path).is_ok_and(|it| (it.dev(), it.ino()) == wanted);
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     entries
         .filter_map(|it| it.file_name().to_str()?.parse::<i32>().ok())
@@ -131,7 +132,10 @@ pub(super) fn processes_in(folder: &Path) -> Vec<i32> {
             if !["postgres", "initdb"].contains(&comm.trim_end()) {
                 return false;
             }
-            let handles = fs::read_dir(proc.join("fd")).into_iter().flatten().flatten();
+            let handles = fs::read_dir(proc.join("fd"))
+                .into_iter()
+                .flatten()
+                .flatten();
             is_wanted(proc.join("cwd")) || handles.map(|it| it.path()).any(is_wanted)
         })
         .collect()
@@ -180,7 +184,8 @@ mod tests {
 
     #[test]
     fn a_pid_file_is_ready_only_when_it_says_so() {
-        let text = "584\n/proc/self/fd/3\n1795219211\n5432\n/run/x\n\n 10125423        24\nready   \n";
+        let text =
+            "584\n/proc/self/fd/3\n1795219211\n5432\n/run/x\n\n 10125423        24\nready   \n";
         let expected = PidFile {
             pid: 584,
             socket_folder: "/run/x".into(),

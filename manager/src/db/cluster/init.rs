@@ -50,7 +50,8 @@ pub(super) async fn make(
         .await?;
     files::write(&folder.unfinished, owner)?;
     // An empty folder of that name may be there; rename replaces it.
-    fs::rename(&folder.unfinished, &folder.cluster).map_err(cannot("rename", &folder.unfinished))?;
+    fs::rename(&folder.unfinished, &folder.cluster)
+        .map_err(cannot("rename", &folder.unfinished))?;
     folder::sync(&folder.root)
 }
 

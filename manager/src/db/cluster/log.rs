@@ -68,10 +68,7 @@ impl Log {
         let mut old = self.path.clone().into_os_string();
         old.push(".1");
         fs::copy(&self.path, old)?;
-        OpenOptions::new()
-            .write(true)
-            .open(&self.path)?
-            .set_len(0)
+        OpenOptions::new().write(true).open(&self.path)?.set_len(0)
     }
 }
 

@@ -23,7 +23,10 @@ const LOCK_SUFFIX: &str = ".lock";
 /// same cluster gets the same place each time.
 pub(super) fn folder(root: &Path, owner: &Owner) -> Result<PathBuf, ClusterError> {
     let key = Sha256::digest(root.as_os_str().as_bytes());
-    let name = format!("openflow-{:02x}{:02x}{:02x}{:02x}", key[0], key[1], key[2], key[3]);
+    let name = format!(
+        "openflow-{:02x}{:02x}{:02x}{:02x}",
+        key[0], key[1], key[2], key[3]
+    );
     let mut candidates = Vec::new();
     if owner.is_other {
         // The server's user may not be able to pass the folders above ours
