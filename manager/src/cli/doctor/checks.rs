@@ -203,10 +203,12 @@ fn disk(folder: &Path) -> Finding {
         folder.display()
     );
     let advice = "Make room, or choose another folder with --data-dir.";
-    match free {
-        ..DISK_FAIL_BYTES => Finding::fail("disk", detail, advice),
-        ..DISK_WARN_BYTES => Finding::warn("disk", detail, advice),
-        _ => Finding::ok("disk", detail),
+    if free < DISK_FAIL_BYTES {
+        Finding::fail("disk", detail, advice)
+    } else if free < DISK_WARN_BYTES {
+        Finding::warn("disk", detail, advice)
+    } else {
+        Finding::ok("disk", detail)
     }
 }
 
