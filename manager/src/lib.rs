@@ -1,7 +1,8 @@
-//! The control plane. Start reading at `app.rs`, then any slice.
+//! The control plane. Start reading at `app/build.rs`, then any slice.
 pub mod access;
 pub mod app;
 pub mod audit;
+pub mod cli;
 pub mod config;
 pub mod crypto;
 pub mod db;

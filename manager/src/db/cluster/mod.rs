@@ -149,7 +149,11 @@ async fn take_over_or_run(launch: &mut Launch) -> Result<Server, ClusterError> {
 async fn keep(mut server: Server, launch: Launch, stop: CancellationToken) {
     loop {
         tokio::select! {
-            () = stop.cancelled() => return server.stop().await,
+            () = stop.cancelled() => {
+                server.stop().await;
+                let _ = std::fs::remove_dir(&launch.socket_folder); // made again when needed
+                return;
+            }
             () = tokio::time::sleep(LOG_CHECK_PERIOD) => {
                 if let Err(error) = launch.log.rotate_when_full() {
                     tracing::warn!(%error, "cannot rotate PostgreSQL's log: {error}");

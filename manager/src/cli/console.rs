@@ -1,0 +1,82 @@
+//! What the person in front of the terminal sees: log, steps, results.
+use std::{
+    io::{self, IsTerminal as _, Write},
+    process::ExitCode,
+    sync::LazyLock,
+    time::Duration,
+};
+
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use tracing_subscriber::EnvFilter;
+
+use crate::config::{LogConfig, LogFormat};
+
+/// Spinners and log lines share the terminal.
+static SCREEN: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
+
+/// The log goes to standard error, so that standard output holds results only.
+pub(super) fn start_log(config: &LogConfig) {
+    let filter = EnvFilter::new(&config.log_filter);
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(|| LogWriter);
+    // Fails when a log was started before, which serves as well.
+    let _ = match config.log_format {
+        LogFormat::Human => log
+            .with_ansi(io::stderr().is_terminal())
+            .with_target(false)
+            .try_init(),
+        LogFormat::Json => log.json().flatten_event(true).try_init(),
+    };
+}
+
+struct LogWriter;
+
+impl Write for LogWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        SCREEN.suspend(|| io::stderr().write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
+}
+
+/// A long step under way: a spinner on a terminal, else a line of the log.
+pub(super) struct Step(Option<ProgressBar>);
+
+impl Step {
+    pub(super) fn begin(what: &'static str) -> Self {
+        if !io::stderr().is_terminal() {
+            tracing::info!("{what}");
+            return Self(None);
+        }
+        let bar = SCREEN.add(ProgressBar::new_spinner());
+        if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} ({elapsed})") {
+            bar.set_style(style);
+        }
+        bar.set_message(what);
+        bar.enable_steady_tick(Duration::from_millis(100));
+        Self(Some(bar))
+    }
+}
+
+impl Drop for Step {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.0 {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// A line of the result, on standard output. A reader that went away is no
+/// failure.
+pub(super) fn say(text: impl AsRef<str>) {
+    let _ = SCREEN.suspend(|| writeln!(io::stdout(), "{}", text.as_ref()));
+}
+
+/// The program's last words.
+pub(super) fn failed(error: &anyhow::Error) -> ExitCode {
+    let _ = SCREEN.suspend(|| writeln!(io::stderr(), "openflow: {error:#}"));
+    ExitCode::FAILURE
+}

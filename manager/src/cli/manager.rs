@@ -1,0 +1,25 @@
+use anyhow::Context as _;
+
+use super::{console::say, database::Database, ports, signals};
+use crate::{
+    app::{App, Settings},
+    config::Config,
+};
+
+/// The manager alone. Several of them may share a database.
+pub(super) async fn run(config: Config) -> anyhow::Result<()> {
+    let url = config.database.url.clone().context(
+        "openflow manager needs DATABASE_URL. To run everything with a private PostgreSQL, use openflow up.",
+    )?;
+    ports::check(config.address.listen, "--listen (OPENFLOW_LISTEN)")
+        .map_err(anyhow::Error::msg)?;
+    let stop = signals::stop_token()?;
+    let database = Database::connect(&url).await?;
+    database.migrate().await?;
+    let app = App::start(Settings::load(config)?, database.db.clone()).await?;
+    say(format!("The manager listens on {}.", app.address));
+    stop.cancelled().await;
+    app.stop().await;
+    database.close().await;
+    Ok(())
+}

@@ -1,0 +1,84 @@
+//! `openflow up`: everything on one host, in one process.
+use anyhow::Error;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    console::{Step, say},
+    database::Database,
+    lock::DataLock,
+    ports,
+    proxy::Proxy,
+    signals,
+};
+use crate::{
+    app::{App, Settings},
+    config::Config,
+};
+
+/// Runs until told to stop. What was started is stopped in reverse, also when
+/// a later part fails to start.
+pub(super) async fn run(config: Config) -> anyhow::Result<()> {
+    let lock = DataLock::take(&config.data)?;
+    check_ports(&config)?;
+    let stop = signals::stop_token()?;
+    let settings = Settings::load(config)?;
+    let database = Database::open(&settings.config, &lock).await?;
+    let result = with_database(settings, &database, &stop).await;
+    database.close().await;
+    result
+}
+
+async fn with_database(
+    settings: Settings,
+    database: &Database,
+    stop: &CancellationToken,
+) -> anyhow::Result<()> {
+    database.migrate().await?;
+    let app = {
+        let _step = Step::begin("Starting the manager");
+        App::start(settings.clone(), database.db.clone()).await?
+    };
+    let result = with_manager(&settings, &app, stop).await;
+    let _step = Step::begin("Stopping the manager");
+    app.stop().await;
+    result
+}
+
+async fn with_manager(
+    settings: &Settings,
+    app: &App,
+    stop: &CancellationToken,
+) -> anyhow::Result<()> {
+    let proxy = Proxy::start(settings, app.address).await?;
+    say(format!("Openflow is up: {}", settings.config.public_url()));
+    if let Some(url) = &app.setup_url {
+        say(format!("Create the first administrator: {url}"));
+    }
+    stop.cancelled().await;
+    let _step = Step::begin("Finishing requests under way");
+    proxy.drain().await;
+    Ok(())
+}
+
+/// Before anything is started: a taken port is the commonest obstacle.
+fn check_ports(config: &Config) -> anyhow::Result<()> {
+    for (address, flag) in listeners(config) {
+        ports::check(address, flag).map_err(Error::msg)?;
+    }
+    Ok(())
+}
+
+/// What `openflow up` listens on, and which setting says so.
+pub(super) fn listeners(config: &Config) -> Vec<(std::net::SocketAddr, &'static str)> {
+    let mut listeners = vec![
+        (config.address.listen, "--listen (OPENFLOW_LISTEN)"),
+        (
+            config.proxy.listen,
+            "--proxy-listen (OPENFLOW_PROXY_LISTEN)",
+        ),
+    ];
+    if let Some(tls) = config.proxy.listen_tls {
+        listeners.push((tls, "--proxy-listen-tls (OPENFLOW_PROXY_LISTEN_TLS)"));
+    }
+    listeners
+}
