@@ -5,4 +5,4 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$here/../scripts/lib.sh"
 need nginx node docker openssl
 "$here/../images/build.sh" node-red
-exec node --test "$here"/test/*.test.js
+exec node --test --test-timeout=300000 "$here"/test/*.test.js

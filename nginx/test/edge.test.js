@@ -14,6 +14,7 @@ const shim = require('../../settings-shim/test/support');
 const { freePort, startNginx } = require('./support');
 
 let proxy;
+const sockets = new Set(); // also the upgraded ones, which closeAllConnections leaves open
 let nginx;
 let port;
 let plainPort;
@@ -29,6 +30,10 @@ before(async () => {
     socket.write(`HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ${accept}\r\n\r\n`);
     socket.write(Buffer.from([0x81, 2, 0x68, 0x69]));
   });
+  proxy.on('connection', (socket) => {
+    sockets.add(socket);
+    socket.on('close', () => sockets.delete(socket));
+  });
   await new Promise((resolve) => { proxy.listen(0, '127.0.0.1', resolve); });
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'openflow-edge-'));
   execFileSync('openssl', ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2', '-subj', '/CN=test',
@@ -41,9 +46,13 @@ before(async () => {
 });
 after(async () => {
   await nginx?.stop();
-  proxy?.closeAllConnections();
-  proxy?.close();
+  stopProxy();
 });
+
+function stopProxy() {
+  proxy.close();
+  for (const socket of sockets) socket.destroy();
+}
 
 const curl = async (...args) => (await promisify(execFile)('curl', ['--silent', '--insecure', '--max-time', '20', '--resolve', `wf1.test:${port}:127.0.0.1`, ...args])).stdout;
 
@@ -73,7 +82,6 @@ test('plain HTTP is sent to HTTPS, method and path kept', async () => {
 });
 
 test('when the proxy is away a page says so', async () => {
-  proxy.closeAllConnections();
-  await new Promise((resolve) => { proxy.close(resolve); });
+  stopProxy();
   assert.equal(await curl('--output', '/dev/null', '--write-out', '%{http_code}', `https://wf1.test:${port}/`), '502');
 });
