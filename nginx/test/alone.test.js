@@ -132,6 +132,11 @@ async function routesFile() {
   return text;
 }
 
+test('the file that nginx starts with before the first table is the one of an empty table', () => {
+  const { render } = require('../follow-routes');
+  assert.equal(fs.readFileSync(path.join(NGINX, 'openflow/routes.conf'), 'utf8'), render({ routes: [] }));
+});
+
 test('containers cannot reach each other, nginx reaches them', () => {
   const reach = `require('net').connect(1880, '${other.split(':')[0]}').on('connect', () => process.exit(0)).on('error', () => process.exit(1)); setTimeout(() => process.exit(2), 3000)`;
   assert.throws(() => docker('exec', containers[0], 'node', '-e', reach), ({ status }) => status === 2);
