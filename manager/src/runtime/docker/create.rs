@@ -138,7 +138,7 @@ fn labels(spec: &ContainerSpec, config: &DockerConfig) -> HashMap<String, String
 }
 
 fn host_config(spec: &ContainerSpec, config: &DockerConfig, network: &Network) -> HostConfig {
-    let tmp = format!("rw,nosuid,nodev,noexec,size={},mode=1777", spec.tmp_bytes);
+    let tmp = format!("rw,nosuid,nodev,noexec,size={}", spec.tmp_bytes);
     let gateways = network.info.gateways.iter();
     HostConfig {
         memory: Some(spec.memory_bytes),
