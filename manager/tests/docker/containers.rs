@@ -105,6 +105,43 @@ async fn a_deaf_process_is_killed_after_its_grace() {
 }
 
 #[tokio::test]
+async fn a_crash_loop_can_be_stopped_and_removed() {
+    let host = Host::new().await;
+    let spec = host.spec_that_runs("exit 3");
+    let id = spec.instance;
+    host.runtime.create(&spec).await.unwrap();
+    host.runtime.start(id).await.unwrap();
+    let looping = eventually("looping", async || {
+        let observed = host.observed(id).await;
+        (observed.restart_count >= 3 && observed.state == ContainerState::Restarting)
+            .then_some(observed)
+    })
+    .await;
+    assert_eq!((looping.exit_code, looping.address), (Some(3), None));
+    host.runtime.stop(id).await.unwrap();
+    let stopped = host.observed(id).await;
+    assert_eq!(stopped.state, ContainerState::Exited);
+    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    assert_eq!(host.observed(id).await, stopped, "it stays stopped");
+
+    host.runtime.start(id).await.unwrap();
+    host.in_state(id, ContainerState::Restarting).await;
+    host.runtime.remove(id).await.unwrap();
+    assert_eq!(host.runtime.observe(id).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn what_the_engine_cannot_do_is_refused_and_the_next_try_is_free() {
+    let host = Host::new().await;
+    let mut spec = host.spec();
+    spec.memory_bytes = 1; // less than any engine takes
+    let created = host.runtime.create(&spec).await;
+    assert!(matches!(created, Err(Error::Refused(_))), "{created:?}");
+    spec.memory_bytes = 64 << 20;
+    host.running(&spec).await;
+}
+
+#[tokio::test]
 async fn the_next_manager_finds_containers_again_and_does_not_disturb_them() {
     let host = Host::new().await;
     let (spec, orphan) = (host.spec(), host.spec());

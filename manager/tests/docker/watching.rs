@@ -63,18 +63,19 @@ async fn a_crash_is_healed_by_the_engine_counted_and_told() {
     let before = host.running(&spec).await;
     let mut events = host.runtime.events().await.unwrap();
     std::fs::write(spec.data_dir.join("exit"), "7").unwrap();
+    let after = eventually("restarted", async || {
+        let observed = host.observed(id).await;
+        (observed.restart_count == 1 && observed.state == ContainerState::Running)
+            .then_some(observed)
+    })
+    .await;
+    // First asked for only now: what happened since `events()` is not lost.
     within("told", async {
         let died = RuntimeEvent::Died {
             instance: id,
             exit_code: 7,
         };
         while events.next().await.unwrap() != died {}
-    })
-    .await;
-    let after = eventually("restarted", async || {
-        let observed = host.observed(id).await;
-        (observed.restart_count == 1 && observed.state == ContainerState::Running)
-            .then_some(observed)
     })
     .await;
     assert!(after.started_at > before.started_at);

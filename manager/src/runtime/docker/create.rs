@@ -143,7 +143,7 @@ fn host_config(spec: &ContainerSpec, config: &DockerConfig, network: &Network) -
     HostConfig {
         memory: Some(spec.memory_bytes),
         memory_swap: Some(spec.memory_bytes), // with the memory: no swap
-        nano_cpus: Some((spec.cpus * 1e9) as i64),
+        nano_cpus: Some((spec.cpus * 1e9).round() as i64),
         pids_limit: Some(spec.pids_max),
         oom_score_adj: Some(OOM_SCORE_ADJ),
         // V8 ends with SIGABRT when out of memory; its core would fill /data.
