@@ -1,10 +1,4 @@
-use std::{
-    collections::HashSet,
-    fs,
-    io::{self, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
-    path::Path,
-};
+use std::{collections::HashSet, io, path::Path};
 
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use chacha20poly1305::{
@@ -13,7 +7,7 @@ use chacha20poly1305::{
 };
 use sha2::{Digest as _, Sha256};
 
-use super::random_token;
+use super::load_or_create_secret;
 
 const VERSION: u8 = 1;
 const KEY_ID_BYTES: usize = 4;
@@ -81,19 +75,13 @@ impl KeyRing {
 
     /// Reads the key file, or makes one that only its owner may read.
     pub fn load_or_create(path: &Path) -> Result<Self, KeyRingError> {
-        let failed = |source| KeyRingError::File {
-            path: path.display().to_string(),
-            source,
-        };
-        match fs::read_to_string(path) {
-            Ok(text) => Self::parse(&text),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let key = random_token();
-                write_private(path, &key).map_err(failed)?;
-                Self::parse(&key)
-            }
-            Err(error) => Err(failed(error)),
-        }
+        Self::parse(load_or_create_secret(path)?.expose())
+    }
+
+    /// Names of the keys, newest first: what sealed data carries, as hex.
+    pub fn ids(&self) -> Vec<String> {
+        let hex = |id: [u8; KEY_ID_BYTES]| id.iter().map(|it| format!("{it:02x}")).collect();
+        self.keys.iter().map(|key| hex(key.id)).collect()
     }
 
     /// Seals `plain`. `place` names where it will stand
@@ -143,23 +131,10 @@ impl KeyRing {
     }
 }
 
-/// Refuses to replace a file: another process may have been first.
-fn write_private(path: &Path, text: &str) -> io::Result<()> {
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder)?;
-    }
-    let mut file = fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)?;
-    writeln!(file, "{text}")?;
-    file.sync_all()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::crypto::random_token;
 
     fn ring(keys: &[&str]) -> KeyRing {
         KeyRing::parse(&keys.join(",")).unwrap()

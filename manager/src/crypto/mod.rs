@@ -1,8 +1,10 @@
 //! Sealing at rest, random tokens, password hashes.
 mod keyring;
 mod password;
+mod secret_file;
 mod token;
 
 pub use keyring::{KeyRing, KeyRingError, Sealed};
 pub use password::Passwords;
+pub use secret_file::load_or_create_secret;
 pub use token::{constant_time_eq, random_token, sha256, sha256_hex};

@@ -7,6 +7,7 @@ mod lease;
 mod pool;
 
 pub use changes::{Change, Changes, Topic};
+pub use cluster::{Binaries, Cluster, ClusterError, ClusterSettings};
 pub use error::{is_violation, kind};
 pub use lease::Lease;
 pub use pool::{Db, Tx};

@@ -1,0 +1,50 @@
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+/// Where everything is kept.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Data")]
+pub struct DataConfig {
+    /// Folder of all data: database, keys, instances, backups
+    #[arg(
+        long = "data-dir",
+        env = "OPENFLOW_DATA_DIR",
+        default_value = "./data",
+        value_name = "FOLDER"
+    )]
+    pub dir: PathBuf,
+}
+
+impl DataConfig {
+    pub fn new(dir: impl Into<PathBuf>) -> Self {
+        Self { dir: dir.into() }
+    }
+
+    pub fn postgres(&self) -> PathBuf {
+        self.dir.join("postgres")
+    }
+
+    /// `<dir>/<instanceId>/` is bind-mounted as the instance's `/data`.
+    pub fn instances(&self) -> PathBuf {
+        self.dir.join("instances")
+    }
+
+    pub fn backups(&self) -> PathBuf {
+        self.dir.join("backups")
+    }
+
+    /// A file of generated secrets, readable by its owner alone.
+    pub fn key_file(&self, name: &str) -> PathBuf {
+        self.dir.join("keys").join(name)
+    }
+
+    /// Held for as long as `openflow up` runs.
+    pub fn lock_file(&self) -> PathBuf {
+        self.dir.join("openflow.lock")
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.dir
+    }
+}

@@ -1,0 +1,188 @@
+//! Settings: one file per concern. Each is a flag, an environment variable and
+//! a line of `openflow help`.
+//!
+//! Invariant: a secret is a [`Secret`] and so never in `Debug` or in the help.
+mod address;
+mod admin;
+mod data;
+mod database;
+mod instances;
+mod limits;
+mod log;
+mod parse;
+mod proxy;
+mod secrets;
+
+use clap::Args;
+
+pub use address::AddressConfig;
+pub use admin::AdminConfig;
+pub use data::DataConfig;
+pub use database::DatabaseConfig;
+pub use instances::{InstanceConfig, Routing};
+pub use limits::LimitConfig;
+pub use log::{LogConfig, LogFormat};
+pub use proxy::ProxyConfig;
+pub use secrets::SecretConfig;
+
+/// All settings. Fields that another part derives are methods
+/// ([`Config::public_url`]).
+#[derive(Clone, Debug, Args)]
+pub struct Config {
+    #[command(flatten)]
+    pub data: DataConfig,
+    #[command(flatten)]
+    pub database: DatabaseConfig,
+    #[command(flatten)]
+    pub address: AddressConfig,
+    #[command(flatten)]
+    pub proxy: ProxyConfig,
+    #[command(flatten)]
+    pub secrets: SecretConfig,
+    #[command(flatten)]
+    pub admin: AdminConfig,
+    #[command(flatten)]
+    pub instances: InstanceConfig,
+    #[command(flatten)]
+    pub limits: LimitConfig,
+    #[command(flatten)]
+    pub log: LogConfig,
+}
+
+impl Config {
+    /// What each field alone cannot tell. The message says what to change.
+    pub fn check(&self) -> Result<(), String> {
+        self.admin.check()?;
+        self.proxy.check()?;
+        self.instances.check(&self.limits)
+    }
+
+    /// Where people find the dashboard, without a trailing slash:
+    /// `OPENFLOW_PUBLIC_URL`, or what follows from the domain and the proxy's
+    /// port.
+    pub fn public_url(&self) -> String {
+        if let Some(url) = &self.address.public_url {
+            return url.as_str().trim_end_matches('/').to_owned();
+        }
+        let domain = &self.address.domain;
+        match self.proxy.listen_tls {
+            Some(tls) if tls.port() == 443 => format!("https://{domain}"),
+            Some(tls) => format!("https://{domain}:{}", tls.port()),
+            None if self.proxy.listen.port() == 80 => format!("http://{domain}"),
+            None => format!("http://{domain}:{}", self.proxy.listen.port()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Args as _, Command, FromArgMatches as _};
+
+    use super::*;
+
+    fn config(args: &[&str]) -> Config {
+        let matches = Config::augment_args(Command::new("openflow"))
+            .no_binary_name(true)
+            .try_get_matches_from(args);
+        Config::from_arg_matches(&matches.unwrap()).unwrap()
+    }
+
+    fn refusal(args: &[&str]) -> String {
+        let matches = Config::augment_args(Command::new("openflow"))
+            .no_binary_name(true)
+            .try_get_matches_from(args);
+        match matches {
+            Err(error) => error.to_string(),
+            Ok(matches) => Config::from_arg_matches(&matches)
+                .unwrap()
+                .check()
+                .unwrap_err(),
+        }
+    }
+
+    #[test]
+    fn the_defaults_fit_one_host() {
+        let config = config(&[]);
+        config.check().unwrap();
+        assert_eq!(config.public_url(), "http://localhost:8080");
+        assert_eq!(config.address.listen.to_string(), "127.0.0.1:4071");
+        assert_eq!(config.instances.node_red_image, "openflow/node-red:5");
+    }
+
+    #[test]
+    fn the_public_url_follows_domain_and_ports() {
+        for (args, url) in [
+            (
+                vec!["--domain=flows.example.com"],
+                "http://flows.example.com:8080",
+            ),
+            (
+                vec!["--domain=Example.com", "--proxy-listen=0.0.0.0:80"],
+                "http://example.com",
+            ),
+            (
+                vec!["--proxy-listen-tls=0.0.0.0:443", "--tls-dir=tls"],
+                "https://localhost",
+            ),
+            (
+                vec!["--proxy-listen-tls=0.0.0.0:8443", "--tls-self-signed"],
+                "https://localhost:8443",
+            ),
+            (
+                vec!["--public-url=https://edge.example.com/"],
+                "https://edge.example.com",
+            ),
+        ] {
+            assert_eq!(config(&args).public_url(), url, "{args:?}");
+        }
+    }
+
+    #[test]
+    fn bad_values_are_refused_with_what_to_do() {
+        for (args, words) in [
+            (vec!["--domain=exa mple"], "DNS name"),
+            (vec!["--domain=-a.example"], "DNS name"),
+            (vec!["--listen=4071"], "--listen"),
+            (vec!["--public-url=ftp://x"], "http:// or https://"),
+            (vec!["--public-url=http://x/below"], "no path"),
+            (vec!["--proxy-listen-tls=0.0.0.0:443"], "--tls-dir"),
+            (vec!["--network-subnet=10.0.0.0"], "10.0.0.0/16"),
+            (vec!["--network-subnet=8.8.0.0/16"], "private"),
+            (vec!["--network-subnet=10.0.0.0/29"], "between /8 and /24"),
+            (vec!["--network=a b"], "network"),
+            (vec!["--default-memory-mb=63"], "64"),
+            (vec!["--default-memory-mb=8192"], "--max-memory-mb"),
+            (vec!["--default-cpus=0"], "0.1"),
+            (vec!["--default-cpus=NaN"], "0.1"),
+            (vec!["--default-cpus=5"], "--max-cpus"),
+            (
+                vec!["--admin-email=a@example.com"],
+                "OPENFLOW_ADMIN_PASSWORD",
+            ),
+            (vec!["--admin-password=long enough"], "OPENFLOW_ADMIN_EMAIL"),
+            (vec!["--admin-email=nobody"], "e-mail"),
+            (vec!["--secret-keys="], "empty"),
+            (vec!["--proxy-secret=short"], "16"),
+            (vec!["--database-url=mysql://x/y"], "postgres://"),
+            (vec!["--mqtt-url=http://x"], "mqtt://"),
+            (vec!["--docker-host=/var/run/docker.sock"], "unix://"),
+            (vec!["--log-filter=a=b=c"], "filter"),
+        ] {
+            let refusal = refusal(&args);
+            assert!(refusal.contains(words), "{args:?}: {refusal}");
+        }
+    }
+
+    #[test]
+    fn secrets_do_not_show() {
+        let config = config(&[
+            "--database-url=postgres://u:hunter2@db/openflow",
+            "--secret-keys=hunter2hunter2hunter2",
+            "--proxy-secret=hunter2hunter2hunter2",
+            "--hook-secret=hunter2hunter2hunter2",
+            "--admin-email=a@example.com",
+            "--admin-password=hunter2hunter2",
+        ]);
+        assert!(!format!("{config:?}").contains("hunter2"));
+    }
+}
