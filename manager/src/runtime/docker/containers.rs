@@ -262,7 +262,10 @@ impl DockerRuntime {
     pub(super) async fn container_events(&self) -> Result<BoxStream<'static, RuntimeEvent>, Error> {
         // The engine's own clock: from then on nothing is missed, although the
         // request goes out only when the stream is first polled.
-        let now = match self.query(|docker| async move { docker.info().await }).await {
+        let now = match self
+            .query(|docker| async move { docker.info().await })
+            .await
+        {
             Ok(info) => info.system_time.map(|it| since(&it.to_string())),
             Err(error) => match error.into() {
                 away @ Error::Unavailable(_) => return Err(away),
