@@ -52,13 +52,13 @@ export const changePassword = (currentPassword: string, newPassword: string) =>
   ok(api.POST('/api/v1/me/password', { body: { currentPassword, newPassword } }))
 
 export const useTokens = () =>
-  useQuery({ queryKey: tokensKey, queryFn: () => listAll((query) => ok(api.GET('/api/v1/me/tokens', { params: { query } }))) })
+  useQuery({ queryKey: tokensKey, queryFn: () => ok(api.GET('/api/v1/me/tokens')) })
 export const createToken = (name: string, scopes: Scope[], expiresAt: string | null): Promise<NewApiToken> =>
   ok(api.POST('/api/v1/me/tokens', { body: { name, scopes, ...(expiresAt ? { expiresAt } : {}) } }))
 export const revokeToken = (id: string) => ok(api.DELETE('/api/v1/me/tokens/{id}', { params: { path: { id } } }))
 
 export const useSessions = () =>
-  useQuery({ queryKey: sessionsKey, queryFn: () => listAll((query) => ok(api.GET('/api/v1/me/sessions', { params: { query } }))) })
+  useQuery({ queryKey: sessionsKey, queryFn: () => ok(api.GET('/api/v1/me/sessions')) })
 export const endSession = (id: string) => ok(api.DELETE('/api/v1/me/sessions/{id}', { params: { path: { id } } }))
 
 export const useUsers = () =>
