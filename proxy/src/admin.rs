@@ -52,14 +52,24 @@ impl Admin {
 
     fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
         let (status, kind, text) = match request.uri().path() {
-            "/ready" if self.tables.current().is_some() => (StatusCode::OK, "text/plain", "ready\n".to_owned()),
-            "/ready" => (StatusCode::SERVICE_UNAVAILABLE, "text/plain", "no route table yet\n".to_owned()),
+            "/ready" if self.tables.current().is_some() => {
+                (StatusCode::OK, "text/plain", "ready\n".to_owned())
+            }
+            "/ready" => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "text/plain",
+                "no route table yet\n".to_owned(),
+            ),
             "/metrics" => (
                 StatusCode::OK,
                 "text/plain; version=0.0.4",
                 metrics::render(&self.workers, self.tables.age()),
             ),
-            _ => (StatusCode::NOT_FOUND, "text/plain", "try /ready or /metrics\n".to_owned()),
+            _ => (
+                StatusCode::NOT_FOUND,
+                "text/plain",
+                "try /ready or /metrics\n".to_owned(),
+            ),
         };
         let mut response = Response::new(Full::new(text.into()));
         *response.status_mut() = status;

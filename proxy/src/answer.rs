@@ -89,14 +89,39 @@ impl Refusal {
 
     fn text(&self) -> Text {
         let (status, title, detail) = match self {
+            Self::BadRequest(BadRequest::TooLarge) => (
+                431,
+                "Head too large",
+                capitalised(&BadRequest::TooLarge.to_string()),
+            ),
             Self::BadRequest(error) => (400, "Bad request", capitalised(&error.to_string())),
-            Self::UnknownHost => (404, "No such instance", "No instance answers for this address.".into()),
+            Self::UnknownHost => (
+                404,
+                "No such instance",
+                "No instance answers for this address.".into(),
+            ),
             Self::NotFound => (404, "Not found", "There is nothing at this address.".into()),
-            Self::NoTable => (503, "Just a moment", "Openflow is starting. Try again in a few seconds.".into()),
-            Self::NotServed(state, detail) => (503, not_served_title(*state), not_served_detail(*state, detail)),
-            Self::DashboardAway => (502, "The dashboard is away", "Instances go on working. Try again soon.".into()),
+            Self::NoTable => (
+                503,
+                "Just a moment",
+                "Openflow is starting. Try again in a few seconds.".into(),
+            ),
+            Self::NotServed(state, detail) => (
+                503,
+                not_served_title(*state),
+                not_served_detail(*state, detail),
+            ),
+            Self::DashboardAway => (
+                502,
+                "The dashboard is away",
+                "Instances go on working. Try again soon.".into(),
+            ),
             Self::Upstream(error) => upstream_text(error),
-            Self::SignIn { .. } => (401, "Sign in", "This is an editor; open it from the dashboard.".into()),
+            Self::SignIn { .. } => (
+                401,
+                "Sign in",
+                "This is an editor; open it from the dashboard.".into(),
+            ),
             Self::TokenGone { .. } => (
                 401,
                 "This link has been used or has expired",
@@ -115,10 +140,16 @@ impl Refusal {
                 "The link cannot be checked",
                 "The manager does not answer. Open the instance again in a moment.".into(),
             ),
-            Self::CrossSite => (403, "Refused", "The request comes from a page of another site.".into()),
-            Self::WebhookCredentials(_) => {
-                (401, "Credentials needed", "This webhook asks for credentials; check what you send.".into())
-            }
+            Self::CrossSite => (
+                403,
+                "Refused",
+                "The request comes from a page of another site.".into(),
+            ),
+            Self::WebhookCredentials(_) => (
+                401,
+                "Credentials needed",
+                "This webhook asks for credentials; check what you send.".into(),
+            ),
         };
         Text {
             status: StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
@@ -131,7 +162,9 @@ impl Refusal {
 
     fn action(&self) -> Action {
         match self {
-            Self::SignIn { launch: Some(url) } | Self::TokenGone { launch: Some(url) } => Action::Launch(url.clone()),
+            Self::SignIn { launch: Some(url) } | Self::TokenGone { launch: Some(url) } => {
+                Action::Launch(url.clone())
+            }
             Self::OtherPerson { .. } => Action::SignOut,
             _ => Action::None,
         }
@@ -141,7 +174,10 @@ impl Refusal {
         match self {
             Self::NoTable => Some(1),
             Self::NotServed(RouteState::Starting | RouteState::Sleeping, _) => Some(2),
-            Self::NotServed(RouteState::Running | RouteState::Unhealthy | RouteState::SafeMode, _) => Some(2),
+            Self::NotServed(
+                RouteState::Running | RouteState::Unhealthy | RouteState::SafeMode,
+                _,
+            ) => Some(2),
             Self::NotServed(RouteState::Stopping | RouteState::Crashed, _) => Some(10),
             Self::NotServed(RouteState::Stopped | RouteState::Failed, _) => Some(60),
             Self::CannotRedeem | Self::DashboardAway => Some(5),
@@ -152,9 +188,10 @@ impl Refusal {
 
 fn not_served_title(state: RouteState) -> &'static str {
     match state {
-        RouteState::Starting | RouteState::Running | RouteState::Unhealthy | RouteState::SafeMode => {
-            "The instance is starting"
-        }
+        RouteState::Starting
+        | RouteState::Running
+        | RouteState::Unhealthy
+        | RouteState::SafeMode => "The instance is starting",
         RouteState::Stopping => "The instance is stopping",
         RouteState::Stopped => "The instance is stopped",
         RouteState::Sleeping => "The instance is asleep",
@@ -165,9 +202,10 @@ fn not_served_title(state: RouteState) -> &'static str {
 
 fn not_served_detail(state: RouteState, detail: &Option<String>) -> String {
     let advice = match state {
-        RouteState::Starting | RouteState::Running | RouteState::Unhealthy | RouteState::SafeMode => {
-            "It will answer in a moment."
-        }
+        RouteState::Starting
+        | RouteState::Running
+        | RouteState::Unhealthy
+        | RouteState::SafeMode => "It will answer in a moment.",
         RouteState::Stopping | RouteState::Stopped => "Start it in the dashboard.",
         RouteState::Sleeping => "Wake it in the dashboard.",
         RouteState::Crashed => "It is being started again.",
@@ -181,15 +219,31 @@ fn not_served_detail(state: RouteState, detail: &Option<String>) -> String {
 
 fn upstream_text(error: &UpstreamError) -> (u16, &'static str, String) {
     match error {
-        UpstreamError::ConnectTimeout | UpstreamError::Timeout => {
-            (504, "The instance did not answer in time", "It may be busy. Try again later.".into())
-        }
-        UpstreamError::Request(_) => (400, "Bad request", "The request's body did not arrive whole.".into()),
-        UpstreamError::Revoked => (401, "Sign in", "Your access to this instance has ended.".into()),
-        UpstreamError::Connect(_) => {
-            (502, "The instance does not answer", "Nothing listens at its address. It may be restarting.".into())
-        }
-        _ => (502, "The instance does not answer", "It broke the connection. See its log in the dashboard.".into()),
+        UpstreamError::ConnectTimeout | UpstreamError::Timeout => (
+            504,
+            "The instance did not answer in time",
+            "It may be busy. Try again later.".into(),
+        ),
+        UpstreamError::Request(_) => (
+            400,
+            "Bad request",
+            "The request's body did not arrive whole.".into(),
+        ),
+        UpstreamError::Revoked => (
+            401,
+            "Sign in",
+            "Your access to this instance has ended.".into(),
+        ),
+        UpstreamError::Connect(_) => (
+            502,
+            "The instance does not answer",
+            "Nothing listens at its address. It may be restarting.".into(),
+        ),
+        _ => (
+            502,
+            "The instance does not answer",
+            "It broke the connection. See its log in the dashboard.".into(),
+        ),
     }
 }
 
@@ -206,7 +260,9 @@ pub(crate) fn prefers_html(headers: &HeaderMap) -> bool {
         for range in value.to_str().unwrap_or_default().split(',') {
             let mut parts = range.split(';').map(str::trim);
             let kind = parts.next().unwrap_or_default().to_ascii_lowercase();
-            let weight = parts.find_map(|part| part.strip_prefix("q=")).map_or(Ok(1.0), str::parse);
+            let weight = parts
+                .find_map(|part| part.strip_prefix("q="))
+                .map_or(Ok(1.0), str::parse);
             let weight = weight.unwrap_or(0.0);
             match kind.as_str() {
                 "text/html" => html = html.max(weight),
@@ -244,7 +300,10 @@ fn problem(text: &Text, request_id: &str) -> Response<AnswerBody> {
         },
     };
     let json = serde_json::to_vec(&problem).unwrap_or_default();
-    own(json.into(), HeaderValue::from_static("application/problem+json"))
+    own(
+        json.into(),
+        HeaderValue::from_static("application/problem+json"),
+    )
 }
 
 const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:34rem;margin:15vh auto;padding:0 1.5rem;\
@@ -275,13 +334,25 @@ fn page(text: &Text, request_id: &str) -> Response<AnswerBody> {
         Action::None => Ok(()),
         Action::Launch(url) => write!(html, "<p><a href=\"{}\">Open again</a></p>", escape(url)),
         Action::SignOut => {
-            write!(html, "<form method=\"post\" action=\"{SIGN_OUT_PATH}\"><button>Sign out here</button></form>")
+            write!(
+                html,
+                "<form method=\"post\" action=\"{SIGN_OUT_PATH}\"><button>Sign out here</button></form>"
+            )
         }
     };
     let status = text.status.as_u16();
-    let _ = write!(html, "<p><small>{status} · request {}</small></p></body></html>", escape(request_id));
-    let mut response = own(html.into(), HeaderValue::from_static("text/html; charset=utf-8"));
-    response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, POLICY.clone());
+    let _ = write!(
+        html,
+        "<p><small>{status} · request {}</small></p></body></html>",
+        escape(request_id)
+    );
+    let mut response = own(
+        html.into(),
+        HeaderValue::from_static("text/html; charset=utf-8"),
+    );
+    response
+        .headers_mut()
+        .insert(header::CONTENT_SECURITY_POLICY, POLICY.clone());
     response
 }
 
@@ -289,7 +360,11 @@ fn page(text: &Text, request_id: &str) -> Response<AnswerBody> {
 pub(crate) const SIGN_OUT_PATH: &str = "/openflow/sign-out";
 
 /// The page after signing out.
-pub(crate) fn signed_out(launch: Option<String>, request: &HeaderMap, request_id: &str) -> Response<AnswerBody> {
+pub(crate) fn signed_out(
+    launch: Option<String>,
+    request: &HeaderMap,
+    request_id: &str,
+) -> Response<AnswerBody> {
     let text = Text {
         status: StatusCode::OK,
         title: "Signed out",
@@ -321,8 +396,14 @@ fn own(body: Bytes, content_type: HeaderValue) -> Response<AnswerBody> {
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, content_type);
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(
+        header::REFERRER_POLICY,
+        HeaderValue::from_static("no-referrer"),
+    );
+    headers.insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
     response
 }
 
@@ -356,13 +437,17 @@ mod tests {
             ("text/html;q=0", false),
             ("", false),
         ] {
-            let headers = HeaderMap::from_iter([(header::ACCEPT, HeaderValue::from_static(accept))]);
+            let headers =
+                HeaderMap::from_iter([(header::ACCEPT, HeaderValue::from_static(accept))]);
             assert_eq!(prefers_html(&headers), html, "{accept}");
         }
     }
 
     #[test]
     fn what_others_wrote_is_escaped() {
-        assert_eq!(escape("<a href='x'>&\""), "&lt;a href=&#39;x&#39;&gt;&amp;&quot;");
+        assert_eq!(
+            escape("<a href='x'>&\""),
+            "&lt;a href=&#39;x&#39;&gt;&amp;&quot;"
+        );
     }
 }

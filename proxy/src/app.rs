@@ -52,7 +52,10 @@ impl Proxy {
                 if let Some(cache) = &config.table_cache {
                     load_cache(&tables, cache);
                 }
-                Some(Arc::new(Manager::new(&config.manager, config.secret.clone())?))
+                Some(Arc::new(Manager::new(
+                    &config.manager,
+                    config.secret.clone(),
+                )?))
             }
         };
         let plain = Listeners::bind(config.listen, config.threads)?;
@@ -66,7 +69,9 @@ impl Proxy {
         let admin = match config.admin_listen {
             Some(address) => {
                 let bound = TcpListener::bind(address).await;
-                Some(bound.with_context(|| format!("cannot listen on {address} for /ready and /metrics"))?)
+                Some(bound.with_context(|| {
+                    format!("cannot listen on {address} for /ready and /metrics")
+                })?)
             }
             None => None,
         };
@@ -116,7 +121,9 @@ impl Proxy {
         } = self;
         tracing::info!(address = %plain.address, threads = config.threads, "the proxy listens");
         let acceptor = tls.as_ref().map(Tls::acceptor).transpose()?;
-        let metrics: Vec<_> = (0..config.threads).map(|_| Arc::new(Metrics::default())).collect();
+        let metrics: Vec<_> = (0..config.threads)
+            .map(|_| Arc::new(Metrics::default()))
+            .collect();
         let mut background = JoinSet::new();
         follow_routes(&mut background, &config, &shared);
         if let Some(tls) = tls {
@@ -136,7 +143,10 @@ impl Proxy {
                 shared: Arc::clone(&shared),
                 metrics,
                 plain: socket,
-                secure: secure.as_mut().and_then(Iterator::next).zip(acceptor.clone()),
+                secure: secure
+                    .as_mut()
+                    .and_then(Iterator::next)
+                    .zip(acceptor.clone()),
             };
             workers.push(worker.start(workers.len())?);
         }
@@ -177,7 +187,9 @@ struct Worker {
 
 impl Worker {
     fn start(self, number: usize) -> anyhow::Result<JoinHandle<anyhow::Result<()>>> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
         let thread = std::thread::Builder::new().name(format!("proxy-{number}"));
         let started = thread.spawn(move || {
             let ended = runtime.block_on(self.run());

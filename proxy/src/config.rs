@@ -35,7 +35,11 @@ pub struct Config {
     #[arg(long, env = "OPENFLOW_ROUTES_FILE")]
     pub routes: Option<PathBuf>,
     /// The manager, over plain HTTP on a private network.
-    #[arg(long, env = "OPENFLOW_MANAGER_URL", default_value = "http://127.0.0.1:4071")]
+    #[arg(
+        long,
+        env = "OPENFLOW_MANAGER_URL",
+        default_value = "http://127.0.0.1:4071"
+    )]
     pub manager: Url,
     /// Shared secret of the manager's internal API.
     #[arg(long, env = "OPENFLOW_PROXY_SECRET", hide_env_values = true)]
@@ -67,7 +71,11 @@ pub struct TlsConfig {
           num_args = 0..=1, default_missing_value = "data/tls")]
     pub self_signed: Option<PathBuf>,
     /// Domain of that certificate.
-    #[arg(long = "tls-domain", env = "OPENFLOW_DOMAIN", default_value = "localhost")]
+    #[arg(
+        long = "tls-domain",
+        env = "OPENFLOW_DOMAIN",
+        default_value = "localhost"
+    )]
     pub domain: String,
 }
 
@@ -78,7 +86,11 @@ pub struct Limits {
     #[arg(long, env = "OPENFLOW_PROXY_MAX_CONNECTIONS", default_value_t = 20_000)]
     pub max_connections: usize,
     /// Open client connections of one address; trusted proxies are not counted.
-    #[arg(long, env = "OPENFLOW_PROXY_MAX_CONNECTIONS_PER_ADDRESS", default_value_t = 4_096)]
+    #[arg(
+        long,
+        env = "OPENFLOW_PROXY_MAX_CONNECTIONS_PER_ADDRESS",
+        default_value_t = 4_096
+    )]
     pub max_connections_per_address: usize,
     /// Seconds for a request's head, and for an idle connection between requests.
     #[arg(long, env = "OPENFLOW_PROXY_HEADER_TIMEOUT", default_value = "30", value_parser = seconds)]

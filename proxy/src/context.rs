@@ -44,7 +44,9 @@ impl Shared {
     }
 
     pub(crate) fn trusts(&self, peer: IpAddr) -> bool {
-        self.trusted_proxies.iter().any(|network| network.contains(peer))
+        self.trusted_proxies
+            .iter()
+            .any(|network| network.contains(peer))
     }
 }
 
@@ -117,7 +119,10 @@ impl Permit {
             address: None,
         };
         if let Some(address) = address {
-            let mut counts = connections.by_address.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut counts = connections
+                .by_address
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
             let count = counts.entry(address).or_default();
             if shared.limits.max_connections_per_address <= *count {
                 return None;
@@ -134,7 +139,10 @@ impl Drop for Permit {
         let connections = &self.shared.connections;
         connections.open.fetch_sub(1, Ordering::Relaxed);
         let Some(address) = self.address else { return };
-        let mut counts = connections.by_address.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = connections
+            .by_address
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if let Some(count) = counts.get_mut(&address) {
             *count -= 1;
             if *count == 0 {

@@ -37,15 +37,23 @@ impl Metrics {
     /// Counts an answer whose head took `latency`.
     pub(crate) fn answered(&self, class: RequestClass, status: u16, latency: Duration) {
         let status = usize::from(status / 100).clamp(1, STATUSES.len()) - 1;
-        if let Some(counter) = self.requests.get(class as usize).and_then(|row| row.get(status)) {
+        if let Some(counter) = self
+            .requests
+            .get(class as usize)
+            .and_then(|row| row.get(status))
+        {
             counter.fetch_add(1, Relaxed);
         }
         let seconds = latency.as_secs_f64();
-        let bucket = BUCKETS_SECONDS.iter().take_while(|&&bound| bound < seconds).count();
+        let bucket = BUCKETS_SECONDS
+            .iter()
+            .take_while(|&&bound| bound < seconds)
+            .count();
         if let Some(counter) = self.latency.get(bucket) {
             counter.fetch_add(1, Relaxed);
         }
-        self.latency_micros.fetch_add(latency.as_micros() as u64, Relaxed);
+        self.latency_micros
+            .fetch_add(latency.as_micros() as u64, Relaxed);
     }
 
     pub(crate) fn connection_opened(&self) {
@@ -71,8 +79,10 @@ impl Metrics {
 
 /// All workers' counters in the Prometheus text format.
 pub(crate) fn render(workers: &[Arc<Metrics>], table_age: Option<Duration>) -> String {
-    let sum = |pick: &dyn Fn(&Metrics) -> u64| workers.iter().map(|worker| pick(worker)).sum::<u64>();
-    let gauge = |pick: &dyn Fn(&Metrics) -> i64| workers.iter().map(|worker| pick(worker)).sum::<i64>();
+    let sum =
+        |pick: &dyn Fn(&Metrics) -> u64| workers.iter().map(|worker| pick(worker)).sum::<u64>();
+    let gauge =
+        |pick: &dyn Fn(&Metrics) -> i64| workers.iter().map(|worker| pick(worker)).sum::<i64>();
     let mut text = String::with_capacity(4096);
     // Writing to a string does not fail.
     let _ = writeln!(text, "# TYPE openflow_proxy_requests_total counter");
@@ -85,28 +95,48 @@ pub(crate) fn render(workers: &[Arc<Metrics>], table_age: Option<Duration>) -> S
             );
         }
     }
-    let _ = writeln!(text, "# TYPE openflow_proxy_response_head_seconds histogram");
+    let _ = writeln!(
+        text,
+        "# TYPE openflow_proxy_response_head_seconds histogram"
+    );
     let mut cumulative = 0;
     for bucket in 0..=BUCKETS_SECONDS.len() {
         cumulative += sum(&|worker| worker.latency[bucket].load(Relaxed));
-        let bound = BUCKETS_SECONDS.get(bucket).map_or("+Inf".to_owned(), f64::to_string);
-        let _ = writeln!(text, "openflow_proxy_response_head_seconds_bucket{{le=\"{bound}\"}} {cumulative}");
+        let bound = BUCKETS_SECONDS
+            .get(bucket)
+            .map_or("+Inf".to_owned(), f64::to_string);
+        let _ = writeln!(
+            text,
+            "openflow_proxy_response_head_seconds_bucket{{le=\"{bound}\"}} {cumulative}"
+        );
     }
     let seconds = sum(&|worker| worker.latency_micros.load(Relaxed)) as f64 / 1e6;
     let _ = writeln!(text, "openflow_proxy_response_head_seconds_sum {seconds}");
-    let _ = writeln!(text, "openflow_proxy_response_head_seconds_count {cumulative}");
+    let _ = writeln!(
+        text,
+        "openflow_proxy_response_head_seconds_count {cumulative}"
+    );
     let connections = gauge(&|worker| worker.connections.load(Relaxed));
     let tunnels = gauge(&|worker| worker.tunnels.load(Relaxed));
     let refused = sum(&|worker| worker.connections_refused.load(Relaxed));
-    let _ = writeln!(text, "# TYPE openflow_proxy_connections gauge\nopenflow_proxy_connections {connections}");
-    let _ = writeln!(text, "# TYPE openflow_proxy_tunnels gauge\nopenflow_proxy_tunnels {tunnels}");
+    let _ = writeln!(
+        text,
+        "# TYPE openflow_proxy_connections gauge\nopenflow_proxy_connections {connections}"
+    );
+    let _ = writeln!(
+        text,
+        "# TYPE openflow_proxy_tunnels gauge\nopenflow_proxy_tunnels {tunnels}"
+    );
     let _ = writeln!(
         text,
         "# TYPE openflow_proxy_connections_refused_total counter\nopenflow_proxy_connections_refused_total {refused}"
     );
     if let Some(age) = table_age {
         let age = age.as_secs_f64();
-        let _ = writeln!(text, "# TYPE openflow_proxy_feed_age_seconds gauge\nopenflow_proxy_feed_age_seconds {age}");
+        let _ = writeln!(
+            text,
+            "# TYPE openflow_proxy_feed_age_seconds gauge\nopenflow_proxy_feed_age_seconds {age}"
+        );
     }
     text
 }

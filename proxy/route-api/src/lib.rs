@@ -6,5 +6,7 @@ mod table;
 mod token;
 
 pub use key::Key;
-pub use table::{Access, Engine, Role, Route, RouteState, RouteTable, TABLE_VERSION, WebhookAccess};
+pub use table::{
+    Access, Engine, Role, Route, RouteState, RouteTable, TABLE_VERSION, WebhookAccess,
+};
 pub use token::{CookieClaims, IdentityClaims, TokenError, identity_key};

@@ -94,7 +94,10 @@ impl IdentityClaims {
 
 /// The key that an instance's magic token stands for.
 pub fn identity_key(magic_token: &str) -> Key {
-    Key(mac(magic_token.as_bytes(), &[IDENTITY_KEY_CONTEXT.as_bytes()]))
+    Key(mac(
+        magic_token.as_bytes(),
+        &[IDENTITY_KEY_CONTEXT.as_bytes()],
+    ))
 }
 
 fn sign<T: Serialize>(claims: &T, key: &Key, context: &str) -> String {
@@ -182,16 +185,45 @@ mod tests {
         let flipped = String::from_utf8(flipped).unwrap_or_default();
         let long = "a".repeat(TOKEN_BYTES_MAX + 1);
         for (value, keys, now, error) in [
-            (value.as_str(), vec![Key::new([9; 32])], 1_500, TokenError::BadSignature),
+            (
+                value.as_str(),
+                vec![Key::new([9; 32])],
+                1_500,
+                TokenError::BadSignature,
+            ),
             (value.as_str(), vec![], 1_500, TokenError::BadSignature),
-            (value.as_str(), vec![key.clone()], 2_000, TokenError::Expired),
-            (flipped.as_str(), vec![key.clone()], 1_500, TokenError::BadSignature),
-            (identity.as_str(), vec![key.clone()], 1_500, TokenError::BadSignature),
+            (
+                value.as_str(),
+                vec![key.clone()],
+                2_000,
+                TokenError::Expired,
+            ),
+            (
+                flipped.as_str(),
+                vec![key.clone()],
+                1_500,
+                TokenError::BadSignature,
+            ),
+            (
+                identity.as_str(),
+                vec![key.clone()],
+                1_500,
+                TokenError::BadSignature,
+            ),
             ("", vec![key.clone()], 1_500, TokenError::Malformed),
             ("a.!", vec![key.clone()], 1_500, TokenError::Malformed),
-            (long.as_str(), vec![key.clone()], 1_500, TokenError::Malformed),
+            (
+                long.as_str(),
+                vec![key.clone()],
+                1_500,
+                TokenError::Malformed,
+            ),
         ] {
-            assert_eq!(CookieClaims::verify(value, &keys, now), Err(error), "{value}");
+            assert_eq!(
+                CookieClaims::verify(value, &keys, now),
+                Err(error),
+                "{value}"
+            );
         }
     }
 }

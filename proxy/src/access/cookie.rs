@@ -34,7 +34,12 @@ impl SignedIn {
 }
 
 /// The person whose valid cookie for this instance is among `headers`.
-pub(crate) fn signed_in(table: &Table, route: &CompiledRoute, headers: &HeaderMap, now: i64) -> Option<SignedIn> {
+pub(crate) fn signed_in(
+    table: &Table,
+    route: &CompiledRoute,
+    headers: &HeaderMap,
+    now: i64,
+) -> Option<SignedIn> {
     values(headers).take(TRIES_MAX).find_map(|value| {
         let value = std::str::from_utf8(value).ok()?;
         let claims = CookieClaims::verify(value, &table.access.cookie_keys, now).ok()?;
@@ -79,7 +84,9 @@ pub(crate) fn session_cookie(
     };
     let secure = if is_https { "; Secure" } else { "" };
     let value = claims.sign(key);
-    format!("openflow_token={value}; HttpOnly; SameSite=Lax; Path=/; Max-Age={MAX_AGE_SECONDS}{secure}")
+    format!(
+        "openflow_token={value}; HttpOnly; SameSite=Lax; Path=/; Max-Age={MAX_AGE_SECONDS}{secure}"
+    )
 }
 
 /// `Set-Cookie` that ends the session in this browser.

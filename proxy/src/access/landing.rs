@@ -29,7 +29,10 @@ pub(crate) fn take_access_token(target: &str) -> Option<Landing> {
         percent_decode(name.as_bytes()) == NAME
     };
     let mut tokens = query.split('&').filter(is_token);
-    let token = tokens.next()?.split_once('=').map_or("", |(_, token)| token);
+    let token = tokens
+        .next()?
+        .split_once('=')
+        .map_or("", |(_, token)| token);
     let token = match tokens.next() {
         None => String::from_utf8(percent_decode(token.as_bytes())).unwrap_or_default(),
         Some(_) => String::new(),
@@ -106,9 +109,19 @@ mod tests {
             ("/?a=/?x&access_token=T", "/?a=/?x", "T"),
         ] {
             let landing = take_access_token(target).unwrap();
-            assert_eq!((landing.target.as_str(), landing.token.as_str()), (rest, token), "{target}");
+            assert_eq!(
+                (landing.target.as_str(), landing.token.as_str()),
+                (rest, token),
+                "{target}"
+            );
         }
-        for target in ["/", "/?", "/?access_tokens=1", "/access_token=1", "/?a=access_token=1"] {
+        for target in [
+            "/",
+            "/?",
+            "/?access_tokens=1",
+            "/access_token=1",
+            "/?a=access_token=1",
+        ] {
             assert_eq!(take_access_token(target), None, "{target}");
         }
     }

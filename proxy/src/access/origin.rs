@@ -31,7 +31,17 @@ pub(crate) fn is_own_page(
 
 fn is_own_origin(origin: &[u8], host: &Host, is_https: bool) -> bool {
     let (authority, origin_is_https) = match origin {
-        [b'h', b't', b't', b'p', b's', b':', b'/', b'/', authority @ ..] => (authority, true),
+        [
+            b'h',
+            b't',
+            b't',
+            b'p',
+            b's',
+            b':',
+            b'/',
+            b'/',
+            authority @ ..,
+        ] => (authority, true),
         [b'h', b't', b't', b'p', b':', b'/', b'/', authority @ ..] => (authority, false),
         _ => return false, // `null` among them
     };
@@ -40,7 +50,8 @@ fn is_own_origin(origin: &[u8], host: &Host, is_https: bool) -> bool {
     let Some(origin) = Host::parse(authority) else {
         return false;
     };
-    origin.same_origin(host, default(origin_is_https)) || origin.same_origin(host, default(is_https))
+    origin.same_origin(host, default(origin_is_https))
+        || origin.same_origin(host, default(is_https))
 }
 
 #[cfg(test)]
@@ -51,10 +62,19 @@ mod tests {
 
     fn allowed(method: Method, headers: &[(&'static str, &'static str)], is_upgrade: bool) -> bool {
         let host = Host::parse(b"wf1.localhost:8080").unwrap();
-        let headers = headers
-            .iter()
-            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
-        is_own_page(&method, &HeaderMap::from_iter(headers), &host, false, is_upgrade)
+        let headers = headers.iter().map(|(name, value)| {
+            (
+                HeaderName::from_static(name),
+                HeaderValue::from_static(value),
+            )
+        });
+        is_own_page(
+            &method,
+            &HeaderMap::from_iter(headers),
+            &host,
+            false,
+            is_upgrade,
+        )
     }
 
     #[test]
@@ -62,8 +82,16 @@ mod tests {
         let own = ("origin", "http://wf1.localhost:8080");
         assert!(allowed(Method::POST, &[own], false));
         assert!(allowed(Method::POST, &[], false));
-        assert!(allowed(Method::POST, &[own, ("sec-fetch-site", "same-origin")], false));
-        assert!(allowed(Method::GET, &[("origin", "http://evil.localhost:8080")], false));
+        assert!(allowed(
+            Method::POST,
+            &[own, ("sec-fetch-site", "same-origin")],
+            false
+        ));
+        assert!(allowed(
+            Method::GET,
+            &[("origin", "http://evil.localhost:8080")],
+            false
+        ));
         for headers in [
             &[("origin", "http://wf2.localhost:8080")][..],
             &[("origin", "http://wf1.localhost")],

@@ -36,7 +36,9 @@ impl PathClass {
         }
         match engine {
             Engine::NodeRed if is_under_api(path) => Self::Webhook,
-            Engine::N8n if N8N_WEBHOOKS.iter().any(|prefix| path.starts_with(prefix)) => Self::Webhook,
+            Engine::N8n if N8N_WEBHOOKS.iter().any(|prefix| path.starts_with(prefix)) => {
+                Self::Webhook
+            }
             Engine::N8n if is_metrics(path) => Self::Hidden,
             _ => Self::Editor,
         }
@@ -51,7 +53,9 @@ pub(crate) fn is_under_api(path: &str) -> bool {
 
 fn is_metrics(path: &str) -> bool {
     let decoded = percent_decode(path.as_bytes()).to_ascii_lowercase();
-    let mut segments = decoded.split(|&byte| byte == b'/').filter(|segment| !segment.is_empty());
+    let mut segments = decoded
+        .split(|&byte| byte == b'/')
+        .filter(|segment| !segment.is_empty());
     segments.next() == Some(b"metrics") && segments.next().is_none()
 }
 

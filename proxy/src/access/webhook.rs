@@ -15,12 +15,19 @@ pub(crate) fn check(policy: &WebhookPolicy, headers: &HeaderMap) -> Result<(), R
     let (passes, challenge) = match policy {
         WebhookPolicy::Open => return Ok(()),
         WebhookPolicy::Closed => (Some(false), Challenge::Bearer),
-        WebhookPolicy::Basic { username, password_hash } => {
-            (check_basic(headers, username, password_hash), Challenge::Basic)
-        }
+        WebhookPolicy::Basic {
+            username,
+            password_hash,
+        } => (
+            check_basic(headers, username, password_hash),
+            Challenge::Basic,
+        ),
         WebhookPolicy::Bearer { key_hash } => {
             let key = credentials(headers, "bearer");
-            (key.map(|key| hashes_to(key.as_bytes(), key_hash)), Challenge::Bearer)
+            (
+                key.map(|key| hashes_to(key.as_bytes(), key_hash)),
+                Challenge::Bearer,
+            )
         }
     };
     match passes {
@@ -30,7 +37,9 @@ pub(crate) fn check(policy: &WebhookPolicy, headers: &HeaderMap) -> Result<(), R
 }
 
 fn check_basic(headers: &HeaderMap, username: &str, password_hash: &[u8; 32]) -> Option<bool> {
-    let decoded = BASE64_STANDARD.decode(credentials(headers, "basic")?).ok()?;
+    let decoded = BASE64_STANDARD
+        .decode(credentials(headers, "basic")?)
+        .ok()?;
     let colon = decoded.iter().position(|&byte| byte == b':')?;
     let (name, password) = (decoded.get(..colon)?, decoded.get(colon + 1..)?);
     let same_name = Sha256::digest(name).ct_eq(&Sha256::digest(username));
@@ -46,7 +55,8 @@ fn credentials<'a>(headers: &'a HeaderMap, scheme: &str) -> Option<&'a str> {
         return None;
     }
     let (name, credentials) = value.split_once(' ')?;
-    name.eq_ignore_ascii_case(scheme).then(|| credentials.trim())
+    name.eq_ignore_ascii_case(scheme)
+        .then(|| credentials.trim())
 }
 
 fn hashes_to(secret: &[u8], hash: &[u8; 32]) -> bool {
@@ -90,7 +100,9 @@ mod tests {
         ] {
             assert!(!passes(&basic, wrong), "{wrong:?}");
         }
-        let bearer = WebhookPolicy::Bearer { key_hash: hash("key") };
+        let bearer = WebhookPolicy::Bearer {
+            key_hash: hash("key"),
+        };
         assert!(passes(&bearer, &["Bearer key"]));
         assert!(!passes(&bearer, &["Bearer other"]));
         assert!(!passes(&bearer, &["key"]));

@@ -124,7 +124,10 @@ impl RequestBody {
         }
     }
 
-    pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    pub(crate) fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let Some(shared) = &self.shared else {
             return Poll::Ready(None);
         };
@@ -132,7 +135,11 @@ impl RequestBody {
         if shared.attempt != self.attempt {
             return Poll::Ready(Some(Err(BodyError::TakenOver)));
         }
-        if let Some(chunk) = shared.record.as_ref().and_then(|record| record.get(self.next)) {
+        if let Some(chunk) = shared
+            .record
+            .as_ref()
+            .and_then(|record| record.get(self.next))
+        {
             self.next += 1;
             return Poll::Ready(Some(Ok(Frame::data(chunk.clone()))));
         }
@@ -145,7 +152,10 @@ impl RequestBody {
 }
 
 impl Shared {
-    fn poll_source(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn poll_source(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match Pin::new(&mut self.source).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 self.idle = None;
@@ -158,7 +168,9 @@ impl Shared {
             Poll::Ready(None) => Poll::Ready(None),
             Poll::Pending => {
                 let deadline = Instant::now() + self.idle_timeout;
-                let idle = self.idle.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+                let idle = self
+                    .idle
+                    .get_or_insert_with(|| Box::pin(sleep_until(deadline)));
                 idle.as_mut().poll(cx).map(|()| Some(Err(BodyError::Idle)))
             }
         }

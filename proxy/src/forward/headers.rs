@@ -44,8 +44,17 @@ impl Outgoing<'_> {
     /// Writes all but the framing and the empty line; see [`write_framing`].
     pub(crate) fn write(&self, out: &mut BytesMut) {
         let mut put = |parts: &[&[u8]]| parts.iter().for_each(|part| out.extend_from_slice(part));
-        put(&[self.parts.method.as_str().as_bytes(), b" ", self.prefix.as_bytes()]);
-        put(&[self.target.as_bytes(), b" HTTP/1.1\r\nhost: ", self.host.as_bytes(), b"\r\n"]);
+        put(&[
+            self.parts.method.as_str().as_bytes(),
+            b" ",
+            self.prefix.as_bytes(),
+        ]);
+        put(&[
+            self.target.as_bytes(),
+            b" HTTP/1.1\r\nhost: ",
+            self.host.as_bytes(),
+            b"\r\n",
+        ]);
         let listed = Listed::of(&self.parts.headers);
         for (name, value) in &self.parts.headers {
             let passes = match classify(name) {
@@ -58,15 +67,28 @@ impl Outgoing<'_> {
                 put(&[name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"]);
             }
         }
-        let proto: &[u8] = if self.forwarded.is_https { b"https" } else { b"http" };
-        put(&[b"x-forwarded-for: ", self.forwarded.client.as_bytes(), b"\r\nx-forwarded-proto: ", proto]);
+        let proto: &[u8] = if self.forwarded.is_https {
+            b"https"
+        } else {
+            b"http"
+        };
+        put(&[
+            b"x-forwarded-for: ",
+            self.forwarded.client.as_bytes(),
+            b"\r\nx-forwarded-proto: ",
+            proto,
+        ]);
         put(&[b"\r\nx-forwarded-host: ", self.forwarded.host.as_bytes()]);
         put(&[b"\r\nx-request-id: ", self.request_id.as_bytes(), b"\r\n"]);
         if let Some(identity) = self.identity {
             put(&[b"x-openflow-identity: ", identity.as_bytes(), b"\r\n"]);
         }
         if let Some(protocol) = self.upgrade {
-            put(&[b"connection: upgrade\r\nupgrade: ", protocol.as_bytes(), b"\r\n"]);
+            put(&[
+                b"connection: upgrade\r\nupgrade: ",
+                protocol.as_bytes(),
+                b"\r\n",
+            ]);
         }
         self.write_cookies(out);
     }
@@ -233,7 +255,9 @@ fn classify(name: &HeaderName) -> Kind {
         [b'u', ..] if name == "upgrade" => Kind::Reserved,
         [b'x', ..] if name == "x-real-ip" => Kind::Trusted,
         [b'x', b'-', rest @ ..]
-            if rest.starts_with(b"openflow") || rest.starts_with(b"forwarded") || rest == b"request-id" =>
+            if rest.starts_with(b"openflow")
+                || rest.starts_with(b"forwarded")
+                || rest == b"request-id" =>
         {
             Kind::Reserved
         }
@@ -265,7 +289,10 @@ impl<'a> Listed<'a> {
             let value = value.as_bytes();
             value.eq_ignore_ascii_case(b"keep-alive") || value.eq_ignore_ascii_case(b"close")
         };
-        let any = headers.get_all(header::CONNECTION).iter().any(|value| !plain(value));
+        let any = headers
+            .get_all(header::CONNECTION)
+            .iter()
+            .any(|value| !plain(value));
         Self { headers, any }
     }
 
@@ -292,14 +319,41 @@ mod tests {
     #[test]
     fn reserved_names_are_known_in_every_spelling() {
         for name in [
-            "X-Openflow-Identity", "x_openflow_identity", "X-Openflow_Session", "x-openflow", "X-Forwarded-For",
-            "x_forwarded-for", "X-Forwarded-Anything", "Connection", "TE", "Transfer_Encoding", "Content_Length",
-            "Proxy-Authorization", "Host", "Expect", "x_request_id", "X_Real_IP", "cookie_", "Keep-Alive",
+            "X-Openflow-Identity",
+            "x_openflow_identity",
+            "X-Openflow_Session",
+            "x-openflow",
+            "X-Forwarded-For",
+            "x_forwarded-for",
+            "X-Forwarded-Anything",
+            "Connection",
+            "TE",
+            "Transfer_Encoding",
+            "Content_Length",
+            "Proxy-Authorization",
+            "Host",
+            "Expect",
+            "x_request_id",
+            "X_Real_IP",
+            "cookie_",
+            "Keep-Alive",
         ] {
-            let expected = if name == "cookie_" { Kind::Plain } else { Kind::Reserved };
+            let expected = if name == "cookie_" {
+                Kind::Plain
+            } else {
+                Kind::Reserved
+            };
             assert_eq!(kind(name), expected, "{name}");
         }
-        for name in ["accept", "x-api-key", "api_key", "content-type", "x-hub-signature", "origin", "range"] {
+        for name in [
+            "accept",
+            "x-api-key",
+            "api_key",
+            "content-type",
+            "x-hub-signature",
+            "origin",
+            "range",
+        ] {
             assert_eq!(kind(name), Kind::Plain, "{name}");
         }
         assert_eq!(kind("authorization"), Kind::Authorization);

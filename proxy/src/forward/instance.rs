@@ -29,7 +29,12 @@ pub(super) struct Visit<'a> {
 }
 
 impl<'a> Visit<'a> {
-    pub(super) fn new(call: &'a mut Call, host: &'a Host, table: Arc<Table>, route: Arc<CompiledRoute>) -> Self {
+    pub(super) fn new(
+        call: &'a mut Call,
+        host: &'a Host,
+        table: Arc<Table>,
+        route: Arc<CompiledRoute>,
+    ) -> Self {
         Self {
             call,
             host,
@@ -40,7 +45,10 @@ impl<'a> Visit<'a> {
 
     pub(super) async fn answer(mut self) -> Answer {
         if self.route.served_by().is_none() {
-            return Err(Refusal::NotServed(self.route.state, self.route.detail.clone()));
+            return Err(Refusal::NotServed(
+                self.route.state,
+                self.route.detail.clone(),
+            ));
         }
         let class = PathClass::of(self.route.engine, self.call.parts.uri.path());
         self.call.class = match class {
@@ -110,10 +118,17 @@ impl<'a> Visit<'a> {
         let launch = self.launch_url(&landing.target);
         let manager = self.call.client.shared.manager.clone();
         let manager = manager.as_deref();
-        let person = access::land(&landing, &self.table, &self.route, manager, present, launch).await?;
+        let person =
+            access::land(&landing, &self.table, &self.route, manager, present, launch).await?;
         let now = unix_now();
-        let cookie_key = self.table.access.cookie_keys.first().ok_or(Refusal::CannotRedeem)?;
-        let cookie = access::session_cookie(&person, &self.route, cookie_key, now, self.call.is_https);
+        let cookie_key = self
+            .table
+            .access
+            .cookie_keys
+            .first()
+            .ok_or(Refusal::CannotRedeem)?;
+        let cookie =
+            access::session_cookie(&person, &self.route, cookie_key, now, self.call.is_https);
         let cookie = HeaderValue::try_from(cookie).map_err(|_| Refusal::CannotRedeem)?;
         let mut response = if self.call.protocol.is_some() {
             let identity = person.identity(&self.route, key, now);
@@ -130,7 +145,13 @@ impl<'a> Visit<'a> {
         let parts = &self.call.parts;
         let is_upgrade = self.call.protocol.is_some();
         let is_https = self.call.is_https;
-        if !access::is_own_page(&parts.method, &parts.headers, self.host, is_https, is_upgrade) {
+        if !access::is_own_page(
+            &parts.method,
+            &parts.headers,
+            self.host,
+            is_https,
+            is_upgrade,
+        ) {
             return Err(Refusal::CrossSite);
         }
         if parts.method == Method::POST && parts.uri.path() == SIGN_OUT_PATH {
@@ -176,7 +197,11 @@ impl<'a> Visit<'a> {
         }
         if let Err(refusal) = access::check_webhook(&self.route.webhook, &self.call.parts.headers) {
             let tried = self.call.parts.headers.contains_key(header::AUTHORIZATION);
-            return if self.wants_page() && !tried { self.sign_in() } else { Err(refusal) };
+            return if self.wants_page() && !tried {
+                self.sign_in()
+            } else {
+                Err(refusal)
+            };
         }
         let exchange = self.send_anonymously("/api").await?;
         if exchange.0.status == StatusCode::NOT_FOUND {
@@ -225,7 +250,10 @@ impl<'a> Visit<'a> {
     fn launch_url(&self, next: &str) -> Option<String> {
         let dashboard = self.table.dashboard_url.as_ref()?;
         let next = percent_encode(&format!("/{}", next.trim_start_matches('/')));
-        Some(format!("{dashboard}/launch/{}?next={next}", self.host.first_label()))
+        Some(format!(
+            "{dashboard}/launch/{}?next={next}",
+            self.host.first_label()
+        ))
     }
 
     async fn send(&self, via: Via<'_>) -> Result<Exchange, UpstreamError> {

@@ -1,9 +1,10 @@
 //! The one normal form of a request's host and path, for routing, access and
 //! the upstream alike. What has no normal form is refused before anything else
 //! looks at it.
-use http::{HeaderMap, Method, Uri, Version, header, request, uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, header, request, uri};
 
 const HOST_BYTES_MAX: usize = 253;
+const HEAD_BYTES_MAX: usize = 64 * 1024;
 
 /// Why a request's head is refused; the text is for the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -22,6 +23,8 @@ pub(crate) enum BadRequest {
     InvalidPath,
     #[error("the request's framing is ambiguous")]
     Framing,
+    #[error("the request's head is larger than 64 KiB")]
+    TooLarge,
 }
 
 /// A validated host: lower-case, no trailing dot, at most 253 bytes.
@@ -39,7 +42,10 @@ impl Host {
     pub(crate) fn parse(text: &[u8]) -> Option<Self> {
         let name_end = match text.first()? {
             b'[' => text.iter().position(|&byte| byte == b']')? + 1,
-            _ => text.iter().position(|&byte| byte == b':').unwrap_or(text.len()),
+            _ => text
+                .iter()
+                .position(|&byte| byte == b':')
+                .unwrap_or(text.len()),
         };
         let (name, rest) = text.split_at(name_end);
         let port = match rest {
@@ -66,7 +72,8 @@ impl Host {
 
     pub(crate) fn as_str(&self) -> &str {
         let name = self.name.get(..usize::from(self.length));
-        name.and_then(|name| std::str::from_utf8(name).ok()).unwrap_or_default()
+        name.and_then(|name| std::str::from_utf8(name).ok())
+            .unwrap_or_default()
     }
 
     /// The first label: `wf1` of `wf1.example.com`.
@@ -120,6 +127,9 @@ pub(crate) fn check(parts: &request::Parts) -> Result<Host, BadRequest> {
     if parts.method == Method::CONNECT {
         return Err(BadRequest::ForeignTarget);
     }
+    if HEAD_BYTES_MAX < head_bytes(parts) {
+        return Err(BadRequest::TooLarge);
+    }
     let host = request_host(parts)?;
     if parts.headers.contains_key(header::TRANSFER_ENCODING) {
         check_transfer_encoding(parts)?;
@@ -129,6 +139,16 @@ pub(crate) fn check(parts: &request::Parts) -> Result<Host, BadRequest> {
     }
     check_path(parts.uri.path())?;
     Ok(host)
+}
+
+/// hyper stops at such a size too, but only between reads.
+fn head_bytes(parts: &request::Parts) -> usize {
+    let target = parts
+        .uri
+        .path_and_query()
+        .map_or(0, |target| target.as_str().len());
+    let header = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len() + 4;
+    target + parts.headers.iter().map(header).sum::<usize>()
 }
 
 fn request_host(parts: &request::Parts) -> Result<Host, BadRequest> {
@@ -199,7 +219,10 @@ fn check_path(path: &str) -> Result<(), BadRequest> {
         let name = segment.split(|&byte| byte == b';').next();
         matches!(name, Some(b"." | b".."))
     };
-    if decoded.split(|byte| matches!(byte, b'/' | b'\\')).any(is_dots) {
+    if decoded
+        .split(|byte| matches!(byte, b'/' | b'\\'))
+        .any(is_dots)
+    {
         return Err(BadRequest::InvalidPath);
     }
     Ok(())
@@ -263,8 +286,8 @@ mod tests {
         }
         let long = "a".repeat(254);
         for text in [
-            "", ".", "a..b", ".a", "a, b", "a b", "a@b", "a/b", "a:", "a:b", "a:80:90", "a:99999", "[::1",
-            "[x]", "a\u{e9}", "a%41", "a?", "a..", "[::1]x", &long,
+            "", ".", "a..b", ".a", "a, b", "a b", "a@b", "a/b", "a:", "a:b", "a:80:90", "a:99999",
+            "[::1", "[x]", "a\u{e9}", "a%41", "a?", "a..", "[::1]x", &long,
         ] {
             assert!(Host::parse(text.as_bytes()).is_none(), "{text}");
         }
@@ -282,8 +305,22 @@ mod tests {
     #[test]
     fn ordinary_and_percent_encoded_paths_pass() {
         for path in [
-            "/", "/a/b.js", "/a%2Fb", "/%20", "/%252e%252e/x", "/...", "/a..b", "/.well-known/x", "//a", "/100%",
-            "/%zz", "/caf%C3%A9", "/a;b=..", "/@scope/pkg", "/%7Euser", "/a%5Bb%5D",
+            "/",
+            "/a/b.js",
+            "/a%2Fb",
+            "/%20",
+            "/%252e%252e/x",
+            "/...",
+            "/a..b",
+            "/.well-known/x",
+            "//a",
+            "/100%",
+            "/%zz",
+            "/caf%C3%A9",
+            "/a;b=..",
+            "/@scope/pkg",
+            "/%7Euser",
+            "/a%5Bb%5D",
         ] {
             assert_eq!(check_path(path), Ok(()), "{path}");
         }
@@ -292,8 +329,21 @@ mod tests {
     #[test]
     fn paths_that_could_climb_are_refused() {
         for path in [
-            "/..", "/.", "/a/../b", "/a/./b", "/%2e%2e/x", "/%2E./x", "/..;/x", "/.;a/x", "/a\\b", "/..%2fx",
-            "/x%2f..%2fy", "/x%5c..%5cy", "/%00", "/a%0d%0ab", "/a%7F",
+            "/..",
+            "/.",
+            "/a/../b",
+            "/a/./b",
+            "/%2e%2e/x",
+            "/%2E./x",
+            "/..;/x",
+            "/.;a/x",
+            "/a\\b",
+            "/..%2fx",
+            "/x%2f..%2fy",
+            "/x%5c..%5cy",
+            "/%00",
+            "/a%0d%0ab",
+            "/a%7F",
         ] {
             assert_eq!(check_path(path), Err(BadRequest::InvalidPath), "{path}");
         }
@@ -302,6 +352,9 @@ mod tests {
     #[test]
     fn encoding_is_undone_by_decoding() {
         let text = "/a b?c=d&e=f#%é";
-        assert_eq!(percent_decode(percent_encode(text).as_bytes()), text.as_bytes());
+        assert_eq!(
+            percent_decode(percent_encode(text).as_bytes()),
+            text.as_bytes()
+        );
     }
 }

@@ -47,7 +47,10 @@ mod tests {
     #[test]
     fn a_sane_id_is_kept_and_others_are_replaced() {
         let of = |id: &'static str| {
-            request_id(&HeaderMap::from_iter([(NAME, HeaderValue::from_static(id))]))
+            request_id(&HeaderMap::from_iter([(
+                NAME,
+                HeaderValue::from_static(id),
+            )]))
         };
         assert_eq!(of("abc-1.2_X"), "abc-1.2_X");
         for bad in ["", "a b", "<script>", "a\"b"] {

@@ -54,11 +54,18 @@ pub(super) struct Via<'a> {
 pub(super) type Exchange = (Head, Box<Connection>);
 
 /// Answers one request; whatever goes wrong becomes an answer too.
-pub(crate) async fn handle(client: Arc<Client>, mut request: Request<Incoming>) -> Response<AnswerBody> {
+pub(crate) async fn handle(
+    client: Arc<Client>,
+    mut request: Request<Incoming>,
+) -> Response<AnswerBody> {
     let started = Instant::now();
     let on_upgrade = request.extensions_mut().remove::<OnUpgrade>();
     let (parts, body) = request.into_parts();
-    let body = RequestBody::new(body, REPLAY_BYTES_MAX, client.shared.limits.client_idle_timeout);
+    let body = RequestBody::new(
+        body,
+        REPLAY_BYTES_MAX,
+        client.shared.limits.client_idle_timeout,
+    );
     let mut call = Call {
         request_id: request_id(&parts.headers),
         is_https: is_https(&client, &parts),
@@ -88,7 +95,12 @@ pub(crate) async fn handle(client: Arc<Client>, mut request: Request<Incoming>) 
 }
 
 fn is_https(client: &Client, parts: &request::Parts) -> bool {
-    let said = || parts.headers.get("x-forwarded-proto").is_some_and(|proto| proto == "https");
+    let said = || {
+        parts
+            .headers
+            .get("x-forwarded-proto")
+            .is_some_and(|proto| proto == "https")
+    };
     client.is_tls || (client.is_trusted && said())
 }
 
@@ -98,7 +110,12 @@ impl Call {
         if let Some(redirect) = self.redirect_to_https(&host) {
             return Ok(redirect);
         }
-        let table = self.client.shared.tables.current().ok_or(Refusal::NoTable)?;
+        let table = self
+            .client
+            .shared
+            .tables
+            .current()
+            .ok_or(Refusal::NoTable)?;
         match table.find(host.as_str()) {
             Destination::Dashboard(address) => self.dashboard(&host, address).await,
             Destination::Instance(route) => {
@@ -110,8 +127,16 @@ impl Call {
     }
 
     fn redirect_to_https(&self, host: &Host) -> Option<Response<AnswerBody>> {
-        let port = self.client.shared.redirect_to_port.filter(|_| !self.is_https)?;
-        let port = if port == 443 { String::new() } else { format!(":{port}") };
+        let port = self
+            .client
+            .shared
+            .redirect_to_port
+            .filter(|_| !self.is_https)?;
+        let port = if port == 443 {
+            String::new()
+        } else {
+            format!(":{port}")
+        };
         let location = format!("https://{}{port}{}", host.as_str(), self.target());
         Some(answer::redirect(StatusCode::PERMANENT_REDIRECT, &location))
     }
@@ -124,7 +149,9 @@ impl Call {
     ) -> Result<Response<AnswerBody>, Refusal> {
         self.class = RequestClass::Dashboard;
         let path = percent_decode(self.parts.uri.path().as_bytes());
-        let first = path.split(|&byte| byte == b'/').find(|segment| !segment.is_empty());
+        let first = path
+            .split(|&byte| byte == b'/')
+            .find(|segment| !segment.is_empty());
         if first.is_some_and(|first| first.eq_ignore_ascii_case(b"internal")) {
             return Err(Refusal::NotFound);
         }
@@ -140,20 +167,31 @@ impl Call {
             keep_our_cookies: true,
             keep_authorization: true,
         };
-        let exchange = self.send(key, host, via).await.map_err(|error| match error {
-            UpstreamError::Connect(_) | UpstreamError::ConnectTimeout => Refusal::DashboardAway,
-            error => error.into(),
-        })?;
+        let exchange = self
+            .send(key, host, via)
+            .await
+            .map_err(|error| match error {
+                UpstreamError::Connect(_) | UpstreamError::ConnectTimeout => Refusal::DashboardAway,
+                error => error.into(),
+            })?;
         self.accept(exchange, None)
     }
 
     /// Path and query.
     pub(super) fn target(&self) -> &str {
-        self.parts.uri.path_and_query().map_or("/", |target| target.as_str())
+        self.parts
+            .uri
+            .path_and_query()
+            .map_or("/", |target| target.as_str())
     }
 
     /// Sends the request, from the start of its body.
-    pub(super) async fn send(&self, key: PoolKey, host: &Host, via: Via<'_>) -> Result<Exchange, UpstreamError> {
+    pub(super) async fn send(
+        &self,
+        key: PoolKey,
+        host: &Host,
+        via: Via<'_>,
+    ) -> Result<Exchange, UpstreamError> {
         let body = self.body.again().ok_or(UpstreamError::Incomplete)?;
         let limits = &self.client.shared.limits;
         let timeouts = Timeouts {
@@ -174,13 +212,25 @@ impl Call {
             keep_authorization: via.keep_authorization,
             upgrade: self.protocol.as_ref(),
         };
-        upstream::send(key, &self.parts.method, body, |out| outgoing.write(out), timeouts).await
+        upstream::send(
+            key,
+            &self.parts.method,
+            body,
+            |out| outgoing.write(out),
+            timeouts,
+        )
+        .await
     }
 
     /// As the caller wrote it, unless the normal form differs.
     fn host_text(&self, host: &Host) -> Cow<'_, str> {
         let header = || self.parts.headers.get(header::HOST)?.to_str().ok();
-        let authority = || self.parts.uri.authority().map(|authority| authority.as_str());
+        let authority = || {
+            self.parts
+                .uri
+                .authority()
+                .map(|authority| authority.as_str())
+        };
         match header().or_else(authority) {
             Some(text) if !host.rewritten => Cow::Borrowed(text),
             _ => Cow::Owned(host.to_string()),
@@ -199,7 +249,9 @@ impl Call {
             if let Some(before) = said("x-forwarded-for") {
                 forwarded.client = Cow::Owned(format!("{before}, {}", self.client.peer));
             }
-            if let Some(host) = said("x-forwarded-host").filter(|host| Host::parse(host.as_bytes()).is_some()) {
+            if let Some(host) =
+                said("x-forwarded-host").filter(|host| Host::parse(host.as_bytes()).is_some())
+            {
                 forwarded.host = host;
             }
         }
@@ -236,11 +288,15 @@ impl Call {
         upgrade: Option<HeaderValue>,
         guard: Option<Guard>,
     ) -> Result<Response<AnswerBody>, Refusal> {
-        let (Some(on_upgrade), Some(asked)) = (self.on_upgrade.take(), self.protocol.clone()) else {
+        let (Some(on_upgrade), Some(asked)) = (self.on_upgrade.take(), self.protocol.clone())
+        else {
             return Err(UpstreamError::Closed.into()); // nobody asked for it
         };
         let (instance, early) = connection.into_stream();
-        let (client, stopping) = (Arc::clone(&self.client), self.client.shared.stopping.clone());
+        let (client, stopping) = (
+            Arc::clone(&self.client),
+            self.client.shared.stopping.clone(),
+        );
         self.client.tasks.spawn(async move {
             client.metrics.tunnel_opened();
             upgrade::tunnel(on_upgrade, instance, early, guard, stopping).await;
@@ -260,7 +316,9 @@ impl Call {
     pub(super) async fn discard(&self, (head, connection): Exchange) {
         if connection.is_request_sent() && head.status != StatusCode::SWITCHING_PROTOCOLS {
             let mut body = ResponseBody::new(connection, &head, DRAIN_TIME_MAX);
-            timeout(DRAIN_TIME_MAX, body.drain(DRAIN_BYTES_MAX)).await.ok();
+            timeout(DRAIN_TIME_MAX, body.drain(DRAIN_BYTES_MAX))
+                .await
+                .ok();
         }
     }
 
@@ -271,7 +329,9 @@ impl Call {
         let expects = self.parts.headers.contains_key(header::EXPECT);
         if !self.body.is_empty() && !expects {
             let mut rest = self.body.again().unwrap_or_else(|| self.body.clone());
-            timeout(DRAIN_TIME_MAX, rest.drain(DRAIN_BYTES_MAX)).await.ok();
+            timeout(DRAIN_TIME_MAX, rest.drain(DRAIN_BYTES_MAX))
+                .await
+                .ok();
         }
         refusal.respond(&self.parts.headers, &self.request_id)
     }

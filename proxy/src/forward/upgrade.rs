@@ -28,7 +28,11 @@ pub(super) fn requested_protocol(parts: &request::Parts, has_body: bool) -> Opti
         let mut connections = headers.get_all(header::CONNECTION).iter();
         connections.any(|value| has_token(value, "upgrade"))
     };
-    if parts.version != Version::HTTP_11 || parts.method != Method::GET || has_body || !asks(&parts.headers) {
+    if parts.version != Version::HTTP_11
+        || parts.method != Method::GET
+        || has_body
+        || !asks(&parts.headers)
+    {
         return None;
     }
     let mut protocols = parts.headers.get_all(header::UPGRADE).iter();
@@ -89,7 +93,9 @@ async fn copy_both(client: &mut (impl AsyncRead + AsyncWrite + Unpin), instance:
 
 /// Finds out about peers that vanished: nothing else ends a silent tunnel.
 pub(crate) fn keep_alive(stream: &TcpStream) {
-    let settings = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 4);
+    let settings = TcpKeepalive::new()
+        .with_time(KEEPALIVE)
+        .with_interval(KEEPALIVE / 4);
     if let Err(error) = SockRef::from(stream).set_tcp_keepalive(&settings) {
         tracing::debug!(%error, "TCP keep-alive could not be set");
     }

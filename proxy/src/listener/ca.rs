@@ -3,8 +3,8 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyPair, KeyUsagePurpose,
 };
 
 use crate::routes::write_private;
@@ -22,7 +22,10 @@ pub(super) fn ensure(folder: &Path, domain: &str) -> anyhow::Result<()> {
         write_private(&ca_certificate, certificate.pem().as_bytes())?;
         tracing::info!(path = %ca_certificate.display(), "made a local CA; let your browser trust it");
     }
-    let (leaf, leaf_key) = (certs.join(format!("{domain}.crt")), certs.join(format!("{domain}.key")));
+    let (leaf, leaf_key) = (
+        certs.join(format!("{domain}.crt")),
+        certs.join(format!("{domain}.key")),
+    );
     if leaf.exists() && leaf_key.exists() {
         return Ok(());
     }
@@ -48,7 +51,8 @@ fn ca_params() -> CertificateParams {
 
 fn leaf_params(domain: &str) -> anyhow::Result<CertificateParams> {
     let names = vec![domain.to_owned(), format!("*.{domain}")];
-    let mut params = CertificateParams::new(names).with_context(|| format!("{domain} is no domain name"))?;
+    let mut params =
+        CertificateParams::new(names).with_context(|| format!("{domain} is no domain name"))?;
     params.distinguished_name = named(domain);
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];

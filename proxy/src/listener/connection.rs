@@ -56,7 +56,9 @@ pub(super) async fn serve(client: Arc<Client>, stream: TcpStream, tls: Option<Tl
         () = stopping.cancelled() => return,
     };
     match stream {
-        Ok(Ok(stream)) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => serve_http2(client, stream).await,
+        Ok(Ok(stream)) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => {
+            serve_http2(client, stream).await
+        }
         Ok(Ok(stream)) => serve_http1(client, stream).await,
         Ok(Err(error)) => tracing::debug!(%error, peer = client.peer, "a TLS handshake failed"),
         Err(_) => {}
@@ -78,7 +80,10 @@ async fn speaks_http2(stream: &TcpStream) -> bool {
     }
 }
 
-async fn serve_http1(client: Arc<Client>, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
+async fn serve_http1(
+    client: Arc<Client>,
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+) {
     let shared = Arc::clone(&client.shared);
     let io = ClientIo::new(TokioIo::new(stream), shared.limits.client_idle_timeout);
     let service = service_fn(move |request: Request<Incoming>| {
@@ -104,7 +109,10 @@ async fn serve_http1(client: Arc<Client>, stream: impl AsyncRead + AsyncWrite + 
     }
 }
 
-async fn serve_http2(client: Arc<Client>, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
+async fn serve_http2(
+    client: Arc<Client>,
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+) {
     let shared = Arc::clone(&client.shared);
     let activity = Arc::new(Activity::default());
     let io = ClientIo::new(TokioIo::new(stream), shared.limits.client_idle_timeout);

@@ -25,7 +25,11 @@ impl<T: Write + Unpin> ClientIo<T> {
         }
     }
 
-    fn watch<R>(&mut self, polled: Poll<io::Result<R>>, cx: &mut Context<'_>) -> Poll<io::Result<R>> {
+    fn watch<R>(
+        &mut self,
+        polled: Poll<io::Result<R>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<R>> {
         if polled.is_ready() {
             if self.stalled.is_some() {
                 self.stalled = None;
@@ -33,20 +37,35 @@ impl<T: Write + Unpin> ClientIo<T> {
             return polled;
         }
         let deadline = Instant::now() + self.write_patience;
-        let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+        let stalled = self
+            .stalled
+            .get_or_insert_with(|| Box::pin(sleep_until(deadline)));
         let timed_out = stalled.as_mut().poll(cx);
-        timed_out.map(|()| Err(io::Error::new(io::ErrorKind::TimedOut, "the client does not read")))
+        timed_out.map(|()| {
+            Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                "the client does not read",
+            ))
+        })
     }
 }
 
 impl<T: Read + Unpin> Read for ClientIo<T> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
         Pin::new(&mut self.io).poll_read(cx, buf)
     }
 }
 
 impl<T: Write + Unpin> Write for ClientIo<T> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.io).poll_write(cx, buf);
         self.watch(polled, cx)
     }

@@ -50,7 +50,10 @@ impl Tls {
             folder.display()
         );
         let certificates = Arc::new(Certificates(ArcSwap::from_pointee(store)));
-        Ok(Self { folder, certificates })
+        Ok(Self {
+            folder,
+            certificates,
+        })
     }
 
     /// # Errors
@@ -82,7 +85,10 @@ impl Tls {
                     self.certificates.0.store(Arc::new(store));
                 }
                 Ok(_) => tracing::error!("no usable certificate any more; keeping the last ones"),
-                Err(error) => tracing::error!(error = format!("{error:#}"), "keeping the last certificates"),
+                Err(error) => tracing::error!(
+                    error = format!("{error:#}"),
+                    "keeping the last certificates"
+                ),
             }
         }
     }
@@ -108,8 +114,11 @@ struct Store {
 impl Store {
     /// A pair that is not usable (half written, say) is logged and left out.
     fn read(folder: &Path) -> anyhow::Result<Self> {
-        let entries = std::fs::read_dir(folder).with_context(|| format!("reading {}", folder.display()))?;
-        let mut paths: Vec<_> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+        let entries =
+            std::fs::read_dir(folder).with_context(|| format!("reading {}", folder.display()))?;
+        let mut paths: Vec<_> = entries
+            .filter_map(|entry| Some(entry.ok()?.path()))
+            .collect();
         paths.retain(|path| path.extension().is_some_and(|extension| extension == "crt"));
         paths.sort();
         let mut store = Self::default();
@@ -147,13 +156,19 @@ impl Store {
 fn read_pair(certificate: &Path) -> anyhow::Result<(Vec<String>, Arc<CertifiedKey>)> {
     let chain: Result<Vec<_>, _> = CertificateDer::pem_file_iter(certificate)?.collect();
     let chain = chain.context("reading the certificate")?;
-    let key = PrivateKeyDer::from_pem_file(certificate.with_extension("key")).context("reading the key")?;
+    let key = PrivateKeyDer::from_pem_file(certificate.with_extension("key"))
+        .context("reading the key")?;
     let leaf = chain.first().context("the file holds no certificate")?;
     let parsed = webpki::EndEntityCert::try_from(leaf)?;
-    let names = parsed.valid_dns_names().map(str::to_ascii_lowercase).collect();
+    let names = parsed
+        .valid_dns_names()
+        .map(str::to_ascii_lowercase)
+        .collect();
     let key = aws_lc_rs::sign::any_supported_type(&key)?;
     let certified = CertifiedKey::new(chain, key);
-    certified.keys_match().context("the key is not this certificate's")?;
+    certified
+        .keys_match()
+        .context("the key is not this certificate's")?;
     Ok((names, Arc::new(certified)))
 }
 

@@ -19,7 +19,11 @@ pub(crate) struct Guard {
 }
 
 impl Guard {
-    pub(crate) fn new(tables: &Arc<Tables>, route: &Arc<CompiledRoute>, session: Option<Session>) -> Self {
+    pub(crate) fn new(
+        tables: &Arc<Tables>,
+        route: &Arc<CompiledRoute>,
+        session: Option<Session>,
+    ) -> Self {
         Self {
             tables: Arc::clone(tables),
             route: Arc::clone(route),
@@ -31,7 +35,11 @@ impl Guard {
     /// Ready once the right is gone.
     pub(crate) fn poll_lost(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let lost = self.lost.get_or_insert_with(|| {
-            let lost = lost(Arc::clone(&self.tables), Arc::clone(&self.route), self.session);
+            let lost = lost(
+                Arc::clone(&self.tables),
+                Arc::clone(&self.route),
+                self.session,
+            );
             Box::pin(lost)
         });
         lost.as_mut().poll(cx)
@@ -44,12 +52,16 @@ impl Guard {
 
 async fn lost(tables: Arc<Tables>, route: Arc<CompiledRoute>, session: Option<Session>) {
     let mut changed = tables.subscribe();
-    let seconds_left = session.map_or(i64::MAX, |session| session.expires_at.saturating_sub(unix_now()));
+    let seconds_left = session.map_or(i64::MAX, |session| {
+        session.expires_at.saturating_sub(unix_now())
+    });
     let a_year = 365 * 24 * 3600;
     let expiry = tokio::time::sleep(Duration::from_secs(seconds_left.clamp(0, a_year) as u64));
     tokio::pin!(expiry);
     loop {
-        let granted = tables.current().is_some_and(|table| table.still_grants(&route, session.as_ref()));
+        let granted = tables
+            .current()
+            .is_some_and(|table| table.still_grants(&route, session.as_ref()));
         if !granted {
             return;
         }

@@ -82,9 +82,13 @@ impl Manager {
         };
         let path = format!("/internal/v1/routes{wait}");
         let call = self.call(Method::GET, &path, Bytes::new(), TABLE_BYTES_MAX);
-        let (status, body) = timeout(FEED_TIMEOUT, call).await.context("the manager was silent")??;
+        let (status, body) = timeout(FEED_TIMEOUT, call)
+            .await
+            .context("the manager was silent")??;
         match status {
-            StatusCode::OK => Ok(Some(serde_json::from_slice(&body).context("reading the table")?)),
+            StatusCode::OK => Ok(Some(
+                serde_json::from_slice(&body).context("reading the table")?,
+            )),
             StatusCode::NO_CONTENT => Ok(None),
             StatusCode::UNAUTHORIZED => {
                 bail!("the manager refused OPENFLOW_PROXY_SECRET; give both programs the same one")
@@ -93,18 +97,33 @@ impl Manager {
         }
     }
 
-    pub(crate) async fn redeem(&self, instance_id: Uuid, token: &str) -> Result<Redeemed, RedeemError> {
+    pub(crate) async fn redeem(
+        &self,
+        instance_id: Uuid,
+        token: &str,
+    ) -> Result<Redeemed, RedeemError> {
         let body = serde_json::to_vec(&RedeemRequest { instance_id, token });
         let body = body.map_err(|error| RedeemError::Away(error.into()))?;
-        let call = self.call(Method::POST, "/internal/v1/redeem", body.into(), REDEEMED_BYTES_MAX);
-        let answer = timeout(REDEEM_TIMEOUT, call).await.context("no answer within 5 s");
-        let (status, body) = answer.and_then(|answer| answer).map_err(RedeemError::Away)?;
+        let call = self.call(
+            Method::POST,
+            "/internal/v1/redeem",
+            body.into(),
+            REDEEMED_BYTES_MAX,
+        );
+        let answer = timeout(REDEEM_TIMEOUT, call)
+            .await
+            .context("no answer within 5 s");
+        let (status, body) = answer
+            .and_then(|answer| answer)
+            .map_err(RedeemError::Away)?;
         match status {
             StatusCode::OK => {
                 serde_json::from_slice(&body).map_err(|error| RedeemError::Away(error.into()))
             }
             StatusCode::GONE => Err(RedeemError::Gone),
-            status => Err(RedeemError::Away(anyhow::anyhow!("the manager answered {status}"))),
+            status => Err(RedeemError::Away(anyhow::anyhow!(
+                "the manager answered {status}"
+            ))),
         }
     }
 
@@ -115,8 +134,11 @@ impl Manager {
         body: Bytes,
         answer_bytes_max: usize,
     ) -> anyhow::Result<(StatusCode, Bytes)> {
-        let stream = TcpStream::connect(&self.authority).await.context("connecting to the manager")?;
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+        let stream = TcpStream::connect(&self.authority)
+            .await
+            .context("connecting to the manager")?;
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
         let mut request = Request::builder()
             .method(method)
             .uri(format!("{}{path}", self.path))
@@ -128,8 +150,11 @@ impl Manager {
         let exchange = async {
             let response = sender.send_request(request.body(Full::new(body))?).await?;
             let status = response.status();
-            let body = Limited::new(response.into_body(), answer_bytes_max).collect().await;
-            let body = body.map_err(|error| anyhow::anyhow!("reading the manager's answer: {error}"))?;
+            let body = Limited::new(response.into_body(), answer_bytes_max)
+                .collect()
+                .await;
+            let body =
+                body.map_err(|error| anyhow::anyhow!("reading the manager's answer: {error}"))?;
             Ok((status, body.to_bytes()))
         };
         tokio::pin!(exchange, connection);

@@ -34,14 +34,21 @@ impl Tables {
     }
 
     pub(crate) fn is_current(&self, table: &Arc<Table>) -> bool {
-        self.current.load().as_ref().is_some_and(|current| Arc::ptr_eq(current, table))
+        self.current
+            .load()
+            .as_ref()
+            .is_some_and(|current| Arc::ptr_eq(current, table))
     }
 
     pub(crate) fn publish(&self, table: Table) {
         for problem in &table.problems {
             tracing::error!(%problem, "a route in the table is wrong");
         }
-        tracing::info!(routes = table.len(), revision = table.revision, "took a route table");
+        tracing::info!(
+            routes = table.len(),
+            revision = table.revision,
+            "took a route table"
+        );
         self.current.store(Some(Arc::new(table)));
         self.changed.send_replace(Some(Instant::now()));
     }

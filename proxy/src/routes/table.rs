@@ -63,8 +63,13 @@ pub(crate) struct CompiledRoute {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum WebhookPolicy {
     Open,
-    Basic { username: String, password_hash: [u8; 32] },
-    Bearer { key_hash: [u8; 32] },
+    Basic {
+        username: String,
+        password_hash: [u8; 32],
+    },
+    Bearer {
+        key_hash: [u8; 32],
+    },
     /// The table does not say properly what to ask for: nobody passes.
     Closed,
 }
@@ -247,10 +252,19 @@ mod tests {
     fn hosts_lead_to_instances_and_the_domain_to_the_dashboard() {
         let table = compile(|_| ()).unwrap();
         for host in ["wf1.example.com", "shop.example.com"] {
-            assert!(matches!(table.find(host), Destination::Instance(_)), "{host}");
+            assert!(
+                matches!(table.find(host), Destination::Instance(_)),
+                "{host}"
+            );
         }
-        assert!(matches!(table.find("example.com"), Destination::Dashboard(_)));
-        assert!(matches!(table.find("other.example.com"), Destination::Unknown));
+        assert!(matches!(
+            table.find("example.com"),
+            Destination::Dashboard(_)
+        ));
+        assert!(matches!(
+            table.find("other.example.com"),
+            Destination::Unknown
+        ));
         let alone = compile(|table| table["dashboard"] = json!(null)).unwrap();
         assert!(matches!(alone.find("example.com"), Destination::Unknown));
     }
@@ -258,20 +272,32 @@ mod tests {
     #[test]
     fn tables_that_make_no_sense_are_refused() {
         let refused = |change: fn(&mut serde_json::Value)| compile(change).err();
-        assert_eq!(refused(|table| table["version"] = json!(2)), Some(TableError::Version(2)));
-        assert_eq!(refused(|table| table["domain"] = json!("")), Some(TableError::Domain));
+        assert_eq!(
+            refused(|table| table["version"] = json!(2)),
+            Some(TableError::Version(2))
+        );
+        assert_eq!(
+            refused(|table| table["domain"] = json!("")),
+            Some(TableError::Domain)
+        );
     }
 
     #[test]
     fn a_bad_route_closes_itself_only() {
         let twice = compile(|table| table["routes"][0]["hosts"] = json!(["a.b", "A.b"])).unwrap();
-        assert_eq!(twice.problems, [RouteProblem::RepeatedHost("a.b".to_owned())]);
+        assert_eq!(
+            twice.problems,
+            [RouteProblem::RepeatedHost("a.b".to_owned())]
+        );
         let weak = compile(|table| table["routes"][0]["webhookAccess"] = json!("bearer")).unwrap();
         let Destination::Instance(route) = weak.find("wf1.example.com") else {
             panic!("no route");
         };
         assert_eq!(route.webhook, WebhookPolicy::Closed);
-        assert_eq!(weak.problems, [RouteProblem::WebhookSecret(route.instance_id)]);
+        assert_eq!(
+            weak.problems,
+            [RouteProblem::WebhookSecret(route.instance_id)]
+        );
     }
 
     #[test]
@@ -281,14 +307,24 @@ mod tests {
             panic!("no route");
         };
         let still = |change: fn(&mut serde_json::Value)| {
-            compile(change).unwrap().still_grants(route, Some(&session()))
+            compile(change)
+                .unwrap()
+                .still_grants(route, Some(&session()))
         };
         assert!(still(|_| ()));
-        assert!(still(|table| table["routes"][0]["state"] = json!("stopping")));
+        assert!(still(
+            |table| table["routes"][0]["state"] = json!("stopping")
+        ));
         assert!(!still(|table| table["access"]["members"] = json!({})));
-        assert!(!still(|table| table["access"]["members"][PROJECT][USER] = json!("viewer")));
-        assert!(!still(|table| table["access"]["revokedSessions"] = json!([SESSION])));
-        assert!(!still(|table| table["routes"][0]["upstream"] = json!("127.0.0.1:1881")));
+        assert!(!still(
+            |table| table["access"]["members"][PROJECT][USER] = json!("viewer")
+        ));
+        assert!(!still(
+            |table| table["access"]["revokedSessions"] = json!([SESSION])
+        ));
+        assert!(!still(
+            |table| table["routes"][0]["upstream"] = json!("127.0.0.1:1881")
+        ));
         assert!(!still(|table| table["routes"] = json!([])));
     }
 }

@@ -20,7 +20,11 @@ const EMPTY_MIN: Duration = Duration::from_millis(500);
 const FILE_PERIOD: Duration = Duration::from_secs(1);
 
 /// Follows the manager's feed for ever.
-pub(crate) async fn follow_feed(tables: Arc<Tables>, manager: Arc<Manager>, cache: Option<PathBuf>) {
+pub(crate) async fn follow_feed(
+    tables: Arc<Tables>,
+    manager: Arc<Manager>,
+    cache: Option<PathBuf>,
+) {
     // The first question is without a revision: a cached table may be anything.
     let mut revision: Option<String> = None;
     let mut backoff = BACKOFF_MIN;
@@ -36,7 +40,10 @@ pub(crate) async fn follow_feed(tables: Arc<Tables>, manager: Arc<Manager>, cach
                 backoff = BACKOFF_MIN;
                 let same = table.revision.is_some() && table.revision == revision;
                 if let Err(error) = take(&tables, &table, cache.as_deref()).await {
-                    tracing::error!(error = format!("{error:#}"), "the feed's table is not usable");
+                    tracing::error!(
+                        error = format!("{error:#}"),
+                        "the feed's table is not usable"
+                    );
                 }
                 revision = table.revision;
                 if revision.is_none() || same {
@@ -115,7 +122,9 @@ fn stamp(path: &Path) -> Option<(SystemTime, u64)> {
 /// Replaces `path` as a whole; only our user may read it.
 pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     use std::os::unix::fs::OpenOptionsExt as _;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
     if let Some(folder) = folder {
         std::fs::create_dir_all(folder)?;
     }

@@ -47,7 +47,10 @@ impl FakeManager {
         table.revision = Some("1".to_owned());
         table.access = Some(Access {
             cookie_keys: vec![cookie_key()],
-            members: BTreeMap::from([(PROJECT, BTreeMap::from([(ADA, Role::Member), (BOB, Role::Owner)]))]),
+            members: BTreeMap::from([(
+                PROJECT,
+                BTreeMap::from([(ADA, Role::Member), (BOB, Role::Owner)]),
+            )]),
             ..Access::default()
         });
         let listener = TcpListener::bind(loopback()).await.unwrap();
@@ -65,7 +68,10 @@ impl FakeManager {
                 serving.spawn(async move {
                     let service = service_fn(move |request| answer(Arc::clone(&state), request));
                     let server = hyper::server::conn::http1::Builder::new();
-                    server.serve_connection(TokioIo::new(stream), service).await.ok();
+                    server
+                        .serve_connection(TokioIo::new(stream), service)
+                        .await
+                        .ok();
                 });
             }
         });
@@ -99,7 +105,11 @@ impl FakeManager {
             "sessionId": session, "userId": user, "name": name, "role": "member",
             "expiresAt": "2099-01-01T00:00:00Z",
         });
-        self.state.tokens.lock().unwrap().insert(token.to_owned(), redeemed);
+        self.state
+            .tokens
+            .lock()
+            .unwrap()
+            .insert(token.to_owned(), redeemed);
         session
     }
 
@@ -127,12 +137,23 @@ async fn answer(
     request: Request<hyper::body::Incoming>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let (parts, body) = request.into_parts();
-    let status = |status: u16| Response::builder().status(status).body(Full::default()).unwrap();
-    if parts.headers.get("x-openflow-proxy-secret").is_none_or(|secret| secret != SECRET) {
+    let status = |status: u16| {
+        Response::builder()
+            .status(status)
+            .body(Full::default())
+            .unwrap()
+    };
+    if parts
+        .headers
+        .get("x-openflow-proxy-secret")
+        .is_none_or(|secret| secret != SECRET)
+    {
         return Ok(status(401));
     }
     Ok(match (parts.method.as_str(), parts.uri.path()) {
-        ("GET", "/internal/v1/routes") => routes(&state, parts.uri.query().unwrap_or_default()).await,
+        ("GET", "/internal/v1/routes") => {
+            routes(&state, parts.uri.query().unwrap_or_default()).await
+        }
         ("POST", "/internal/v1/redeem") => {
             let body = body.collect().await.unwrap().to_bytes();
             let body: Value = serde_json::from_slice(&body).unwrap();
@@ -149,11 +170,16 @@ async fn answer(
 }
 
 async fn routes(state: &State, query: &str) -> Response<Full<Bytes>> {
-    let after = query.split('&').find_map(|pair| pair.strip_prefix("after="));
+    let after = query
+        .split('&')
+        .find_map(|pair| pair.strip_prefix("after="));
     let mut table = state.table.subscribe();
     let changed = table.wait_for(|table| table.revision.as_deref() != after);
     match tokio::time::timeout(Duration::from_secs(10), changed).await {
         Ok(table) => Response::new(Full::from(serde_json::to_vec(&*table.unwrap()).unwrap())),
-        Err(_) => Response::builder().status(204).body(Full::default()).unwrap(),
+        Err(_) => Response::builder()
+            .status(204)
+            .body(Full::default())
+            .unwrap(),
     }
 }

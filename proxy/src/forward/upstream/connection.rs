@@ -99,7 +99,12 @@ impl Connection {
             Some(length) => Encoding::Length(length),
             None => Encoding::Chunked,
         };
-        headers::write_framing(&mut self.write, method, request.is_empty(), request.length());
+        headers::write_framing(
+            &mut self.write,
+            method,
+            request.is_empty(),
+            request.length(),
+        );
         self.request = request;
         self.response_timeout = response_timeout;
         self.timer.as_mut().reset(Instant::now() + response_timeout);
@@ -122,16 +127,22 @@ impl Connection {
     /// Still open, with nothing unasked-for to read.
     pub(super) fn is_idle(&mut self) -> bool {
         let mut context = Context::from_waker(std::task::Waker::noop());
-        self.read.is_empty() && poll_read_buf(Pin::new(&mut self.io), &mut context, &mut self.read).is_pending()
+        self.read.is_empty()
+            && poll_read_buf(Pin::new(&mut self.io), &mut context, &mut self.read).is_pending()
     }
 
     /// Sends the request and waits for the answer's head.
-    pub(super) fn poll_head(&mut self, cx: &mut Context<'_>, method: &Method) -> Poll<Result<Head, UpstreamError>> {
+    pub(super) fn poll_head(
+        &mut self,
+        cx: &mut Context<'_>,
+        method: &Method,
+    ) -> Poll<Result<Head, UpstreamError>> {
         let mut interim = 0;
         self.poll_send(cx)?;
         loop {
             while let Some(head) = take_head(&mut self.read, method)? {
-                if !head.status.is_informational() || head.status == StatusCode::SWITCHING_PROTOCOLS {
+                if !head.status.is_informational() || head.status == StatusCode::SWITCHING_PROTOCOLS
+                {
                     return Poll::Ready(Ok(head));
                 }
                 interim += 1;
@@ -146,7 +157,13 @@ impl Connection {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(UpstreamError::Incomplete)),
                 Poll::Ready(Ok(_)) => {}
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(UpstreamError::Io(error))),
-                Poll::Pending => return self.timer.as_mut().poll(cx).map(|()| Err(UpstreamError::Timeout)),
+                Poll::Pending => {
+                    return self
+                        .timer
+                        .as_mut()
+                        .poll(cx)
+                        .map(|()| Err(UpstreamError::Timeout));
+                }
             }
         }
     }
@@ -166,7 +183,9 @@ impl Connection {
                     self.write.advance(count);
                     if self.encoding != Encoding::Done {
                         // A long upload is no silence of the instance.
-                        self.timer.as_mut().reset(Instant::now() + self.response_timeout);
+                        self.timer
+                            .as_mut()
+                            .reset(Instant::now() + self.response_timeout);
                     }
                 }
                 Poll::Pending => break,
@@ -208,9 +227,15 @@ impl Connection {
                 self.write.extend_from_slice(b"\r\n");
             }
             (Ok(data), Encoding::Length(left)) => {
-                let left = left.checked_sub(data.len() as u64).ok_or(UpstreamError::Incomplete)?;
+                let left = left
+                    .checked_sub(data.len() as u64)
+                    .ok_or(UpstreamError::Incomplete)?;
                 self.write.extend_from_slice(&data);
-                self.encoding = if left == 0 { Encoding::Done } else { Encoding::Length(left) };
+                self.encoding = if left == 0 {
+                    Encoding::Done
+                } else {
+                    Encoding::Length(left)
+                };
             }
             (Err(frame), Encoding::Chunked) => {
                 self.write.extend_from_slice(b"0\r\n");
@@ -239,7 +264,8 @@ impl Connection {
 
     /// Back to the pool, when nothing is left over from this request.
     fn release(mut self: Box<Self>, keep_alive: bool) {
-        let clean = self.read.is_empty() && self.write.is_empty() && self.encoding == Encoding::Done;
+        let clean =
+            self.read.is_empty() && self.write.is_empty() && self.encoding == Encoding::Done;
         if keep_alive && clean && !self.send_failed {
             self.request = RequestBody::empty();
             if READ_BYTES_MIN < self.read_size {
@@ -313,7 +339,10 @@ impl ResponseBody {
         }
     }
 
-    pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, UpstreamError>>> {
+    pub(crate) fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, UpstreamError>>> {
         let Some(connection) = &mut self.connection else {
             return Poll::Ready(None);
         };
@@ -331,7 +360,9 @@ impl ResponseBody {
                 Err(error) => break Poll::Ready(Some(Err(error.into()))),
             }
             match connection.poll_read(cx) {
-                Poll::Ready(Ok(0)) if self.decoder == BodyDecoder::UntilClose => break Poll::Ready(None),
+                Poll::Ready(Ok(0)) if self.decoder == BodyDecoder::UntilClose => {
+                    break Poll::Ready(None);
+                }
                 Poll::Ready(Ok(0)) => break Poll::Ready(Some(Err(UpstreamError::Incomplete))),
                 Poll::Ready(Ok(_)) => {}
                 Poll::Ready(Err(error)) => break Poll::Ready(Some(Err(UpstreamError::Io(error)))),
@@ -358,7 +389,10 @@ impl ResponseBody {
         if let Some(connection) = &mut self.connection {
             if !self.waiting {
                 self.waiting = true;
-                connection.timer.as_mut().reset(Instant::now() + self.idle_timeout);
+                connection
+                    .timer
+                    .as_mut()
+                    .reset(Instant::now() + self.idle_timeout);
             }
             if connection.timer.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(UpstreamError::Timeout);

@@ -29,12 +29,17 @@ pub(crate) struct Head {
 }
 
 /// Takes one head off `buffer`; `None` when it is not whole yet.
-pub(crate) fn take_head(buffer: &mut BytesMut, method: &Method) -> Result<Option<Head>, DecodeError> {
+pub(crate) fn take_head(
+    buffer: &mut BytesMut,
+    method: &Method,
+) -> Result<Option<Head>, DecodeError> {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
     let mut response = httparse::Response::new(&mut headers);
     let length = match response.parse(buffer) {
         Ok(httparse::Status::Complete(length)) => length,
-        Ok(httparse::Status::Partial) if HEAD_BYTES_MAX < buffer.len() => return Err(DecodeError::TooLarge),
+        Ok(httparse::Status::Partial) if HEAD_BYTES_MAX < buffer.len() => {
+            return Err(DecodeError::TooLarge);
+        }
         Ok(httparse::Status::Partial) => return Ok(None),
         Err(httparse::Error::TooManyHeaders) => return Err(DecodeError::TooLarge),
         Err(_) => return Err(DecodeError::Syntax),
@@ -42,7 +47,9 @@ pub(crate) fn take_head(buffer: &mut BytesMut, method: &Method) -> Result<Option
     if HEAD_BYTES_MAX < length {
         return Err(DecodeError::TooLarge);
     }
-    let status = response.code.and_then(|code| StatusCode::from_u16(code).ok());
+    let status = response
+        .code
+        .and_then(|code| StatusCode::from_u16(code).ok());
     let status = status.ok_or(DecodeError::Syntax)?;
     let is_http_11 = response.version == Some(1);
     // Values become slices of one shared allocation, found again by position.
@@ -52,7 +59,10 @@ pub(crate) fn take_head(buffer: &mut BytesMut, method: &Method) -> Result<Option
         .iter()
         .map(|header| {
             let start = header.value.as_ptr() as usize - base;
-            (HeaderName::from_bytes(header.name.as_bytes()), start..start + header.value.len())
+            (
+                HeaderName::from_bytes(header.name.as_bytes()),
+                start..start + header.value.len(),
+            )
         })
         .collect();
     let head = buffer.split_to(length).freeze();
@@ -85,7 +95,8 @@ fn finish_head(
         (false, false, None) => BodyDecoder::UntilClose,
     };
     let ambiguous = chunked && length.is_some();
-    let keep_alive = !ambiguous && body != BodyDecoder::UntilClose && keeps_alive(&headers, is_http_11);
+    let keep_alive =
+        !ambiguous && body != BodyDecoder::UntilClose && keeps_alive(&headers, is_http_11);
     Ok(Head {
         status,
         headers,
@@ -99,7 +110,10 @@ fn is_chunked(headers: &HeaderMap, is_http_11: bool) -> Result<bool, DecodeError
     let Some(value) = values.next() else {
         return Ok(false);
     };
-    let chunked = value.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked");
+    let chunked = value
+        .as_bytes()
+        .trim_ascii()
+        .eq_ignore_ascii_case(b"chunked");
     if !chunked || !is_http_11 || values.next().is_some() {
         return Err(DecodeError::Framing);
     }
@@ -113,10 +127,15 @@ fn content_length(headers: &HeaderMap) -> Result<Option<u64>, DecodeError> {
         if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
             return Err(DecodeError::Framing);
         }
-        let parsed = value.to_str().ok().and_then(|digits| digits.parse::<u64>().ok());
+        let parsed = value
+            .to_str()
+            .ok()
+            .and_then(|digits| digits.parse::<u64>().ok());
         match (parsed, length) {
             (None, _) => return Err(DecodeError::Framing),
-            (Some(parsed), Some(previous)) if parsed != previous => return Err(DecodeError::Framing),
+            (Some(parsed), Some(previous)) if parsed != previous => {
+                return Err(DecodeError::Framing);
+            }
             (parsed, _) => length = parsed,
         }
     }
@@ -129,7 +148,11 @@ fn keeps_alive(headers: &HeaderMap, is_http_11: bool) -> bool {
         let mut tokens = values.flat_map(|value| value.as_bytes().split(|&byte| byte == b','));
         tokens.any(|each| each.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
     };
-    if is_http_11 { !says("close") } else { says("keep-alive") && !says("close") }
+    if is_http_11 {
+        !says("close")
+    } else {
+        says("keep-alive") && !says("close")
+    }
 }
 
 /// Where an answer's body ends.
@@ -212,7 +235,9 @@ impl BodyDecoder {
 }
 
 fn take_up_to(buffer: &mut BytesMut, left: &mut u64) -> Bytes {
-    let length = buffer.len().min(usize::try_from(*left).unwrap_or(usize::MAX));
+    let length = buffer
+        .len()
+        .min(usize::try_from(*left).unwrap_or(usize::MAX));
     *left -= length as u64;
     buffer.split_to(length).freeze()
 }
@@ -276,7 +301,11 @@ mod tests {
     }
 
     /// Feeds `text` in pieces of `step` bytes; the data, or the error.
-    fn decode(mut decoder: BodyDecoder, text: &str, step: usize) -> Result<(String, BytesMut), DecodeError> {
+    fn decode(
+        mut decoder: BodyDecoder,
+        text: &str,
+        step: usize,
+    ) -> Result<(String, BytesMut), DecodeError> {
         let (mut buffer, mut data) = (BytesMut::new(), Vec::new());
         for part in text.as_bytes().chunks(step) {
             buffer.extend_from_slice(part);
@@ -295,19 +324,47 @@ mod tests {
     #[test]
     fn a_head_says_where_its_body_ends() {
         for (text, body, keep_alive) in [
-            ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", BodyDecoder::Length(5), true),
-            ("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", BodyDecoder::Done, true),
-            ("HTTP/1.1 200\r\nTransfer-Encoding: Chunked\r\n\r\n", BodyDecoder::Chunked(Chunk::Size), true),
+            (
+                "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n",
+                BodyDecoder::Length(5),
+                true,
+            ),
+            (
+                "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+                BodyDecoder::Done,
+                true,
+            ),
+            (
+                "HTTP/1.1 200\r\nTransfer-Encoding: Chunked\r\n\r\n",
+                BodyDecoder::Chunked(Chunk::Size),
+                true,
+            ),
             (
                 "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
                 BodyDecoder::Chunked(Chunk::Size),
                 false,
             ),
             ("HTTP/1.1 200 OK\r\n\r\n", BodyDecoder::UntilClose, false),
-            ("HTTP/1.1 204 No\r\nContent-Length: 9\r\n\r\n", BodyDecoder::Done, true),
-            ("HTTP/1.1 304 No\r\nContent-Length: 9\r\n\r\n", BodyDecoder::Done, true),
-            ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: a, Close\r\n\r\n", BodyDecoder::Length(5), false),
-            ("HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\n", BodyDecoder::Length(5), false),
+            (
+                "HTTP/1.1 204 No\r\nContent-Length: 9\r\n\r\n",
+                BodyDecoder::Done,
+                true,
+            ),
+            (
+                "HTTP/1.1 304 No\r\nContent-Length: 9\r\n\r\n",
+                BodyDecoder::Done,
+                true,
+            ),
+            (
+                "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: a, Close\r\n\r\n",
+                BodyDecoder::Length(5),
+                false,
+            ),
+            (
+                "HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\n",
+                BodyDecoder::Length(5),
+                false,
+            ),
             (
                 "HTTP/1.0 200 OK\r\nContent-Length: 5\r\nConnection: keep-alive\r\n\r\n",
                 BodyDecoder::Length(5),
@@ -323,22 +380,45 @@ mod tests {
     #[test]
     fn ambiguous_and_oversized_heads_are_errors() {
         let long = format!("HTTP/1.1 200 OK\r\nA: {}", "a".repeat(HEAD_BYTES_MAX));
-        let many = format!("HTTP/1.1 200 OK\r\n{}\r\n", "A: b\r\n".repeat(HEADERS_MAX + 1));
+        let many = format!(
+            "HTTP/1.1 200 OK\r\n{}\r\n",
+            "A: b\r\n".repeat(HEADERS_MAX + 1)
+        );
         for (text, error) in [
             ("SSH-2.0-OpenSSH\r\n\r\n", DecodeError::Syntax),
-            ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n", DecodeError::Framing),
-            ("HTTP/1.1 200 OK\r\nContent-Length: +5\r\n\r\n", DecodeError::Framing),
-            ("HTTP/1.1 200 OK\r\nContent-Length: 5, 5\r\n\r\n", DecodeError::Framing),
-            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", DecodeError::Framing),
+            (
+                "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n",
+                DecodeError::Framing,
+            ),
+            (
+                "HTTP/1.1 200 OK\r\nContent-Length: +5\r\n\r\n",
+                DecodeError::Framing,
+            ),
+            (
+                "HTTP/1.1 200 OK\r\nContent-Length: 5, 5\r\n\r\n",
+                DecodeError::Framing,
+            ),
+            (
+                "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
+                DecodeError::Framing,
+            ),
             (
                 "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n",
                 DecodeError::Framing,
             ),
-            ("HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", DecodeError::Framing),
+            (
+                "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+                DecodeError::Framing,
+            ),
             (&long, DecodeError::TooLarge),
             (&many, DecodeError::TooLarge),
         ] {
-            assert_eq!(head_of(text).err(), Some(error), "{}", &text[..40.min(text.len())]);
+            assert_eq!(
+                head_of(text).err(),
+                Some(error),
+                "{}",
+                &text[..40.min(text.len())]
+            );
         }
     }
 
@@ -356,7 +436,16 @@ mod tests {
     #[test]
     fn broken_chunks_are_errors() {
         let long = "1".repeat(CHUNK_LINE_BYTES_MAX + 1);
-        for text in ["x\r\n", "\r\n", "5\nhello", "-1\r\n", "1\r\nab\r\n", "ffffffffffffffff1\r\n", "1 1\r\n", &long] {
+        for text in [
+            "x\r\n",
+            "\r\n",
+            "5\nhello",
+            "-1\r\n",
+            "1\r\nab\r\n",
+            "ffffffffffffffff1\r\n",
+            "1 1\r\n",
+            &long,
+        ] {
             let mut decoder = BodyDecoder::Chunked(Chunk::Size);
             let mut buffer = BytesMut::from(text);
             let mut result = decoder.take(&mut buffer);

@@ -73,7 +73,9 @@ async fn connect(key: PoolKey, patience: Duration) -> Result<Connection, Upstrea
     let connected = timeout(patience, TcpStream::connect(key.address)).await;
     let io = match connected {
         Ok(Ok(io)) => io,
-        Ok(Err(error)) if error.kind() == io::ErrorKind::TimedOut => return Err(UpstreamError::ConnectTimeout),
+        Ok(Err(error)) if error.kind() == io::ErrorKind::TimedOut => {
+            return Err(UpstreamError::ConnectTimeout);
+        }
         Ok(Err(error)) => return Err(UpstreamError::Connect(error)),
         Err(_) => return Err(UpstreamError::ConnectTimeout),
     };
