@@ -1,4 +1,6 @@
 //! Signing in to editors: landing, cookie, who may what, and what strangers get.
+#![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
+
 mod support;
 
 use http::{Request, StatusCode};

@@ -1,4 +1,6 @@
 //! Stopping: what is under way is finished, the rest is closed.
+#![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
+
 mod support;
 
 use std::{sync::Arc, time::Duration};

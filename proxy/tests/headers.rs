@@ -1,4 +1,6 @@
 //! What instances and callers see of each other's headers.
+#![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
+
 mod support;
 
 use http::Response;

@@ -1,4 +1,6 @@
 //! Heads that other servers read differently.
+#![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
+
 mod support;
 
 use support::{HOST, TestProxy, Upstream, raw, route, table};

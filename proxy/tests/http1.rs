@@ -1,4 +1,6 @@
 //! HTTP/1.1 in and out.
+#![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
+
 mod support;
 
 use std::sync::Arc;

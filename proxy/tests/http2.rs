@@ -1,4 +1,6 @@
 //! HTTP/2 with prior knowledge in, HTTP/1.1 out.
+#![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
+
 mod support;
 
 use bytes::Bytes;

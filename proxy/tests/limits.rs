@@ -1,4 +1,6 @@
 //! What a client can make the proxy hold or wait for is bounded.
+#![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
+
 mod support;
 
 use std::time::Duration;

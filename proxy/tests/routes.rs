@@ -1,4 +1,6 @@
 //! Where the table comes from, and what the proxy says when it does not forward.
+#![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
+
 mod support;
 
 use std::os::unix::fs::PermissionsExt as _;

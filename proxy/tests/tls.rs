@@ -1,4 +1,6 @@
 //! TLS: which certificate, changed files, the local CA, redirects.
+#![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
+
 mod support;
 
 use std::{net::SocketAddr, path::Path, sync::Arc};

@@ -1,4 +1,10 @@
 //! Upgrades: what passes, what never does, and when they end.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a failed step fails the test"
+)]
+
 mod support;
 
 use std::sync::{Arc, Mutex};

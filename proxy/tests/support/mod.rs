@@ -1,5 +1,11 @@
 //! Real sockets on both sides: upstreams, a fake manager, a proxy, clients.
-#![allow(dead_code, unused_imports, reason = "each test program uses its part")]
+#![allow(
+    dead_code,
+    unused_imports,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "each test program uses its part; a failed step fails the test"
+)]
 
 mod manager;
 mod upstream;
