@@ -106,8 +106,18 @@ comment on function openflow_rank(uuid) is 'The acting user''s role in a project
 
 create function openflow_unowned(project uuid) returns boolean
   language sql stable security definer set search_path = public, pg_temp
-  as $$ select not exists (select 1 from project_members where project_id = project) $$;
+  as $$
+    select exists (select 1 from projects where id = project and deleting_at is null)
+      and not exists (select 1 from project_members where project_id = project)
+  $$;
 comment on function openflow_unowned(uuid) is 'Whether a project has no member yet: its maker may become the first.';
+
+-- Who owns a project must not be decided twice at once. A function, because row-level security would let only owners
+-- lock the row, and a member who leaves needs it too.
+create function openflow_lock_project(project uuid) returns uuid
+  language sql volatile security definer set search_path = public, pg_temp
+  as $$ select id from projects where id = project and openflow_rank(project) >= 1 for update $$;
+comment on function openflow_lock_project(uuid) is 'Locks the row of one of the acting user''s projects until the transaction ends.';
 
 -- Whether the transaction's user shares a project with another: only then may they see each other's name.
 create function openflow_knows(other uuid) returns boolean
@@ -150,12 +160,13 @@ create policy project_members_write on project_members for all to openflow_user
   using (openflow_rank(project_id) >= 3)
   -- A new project's first owner is its maker: there is nobody yet who could let them in.
   with check (openflow_rank(project_id) >= 3 or (user_id = openflow_actor() and role = 'owner' and openflow_unowned(project_id)));
+create policy project_members_leave on project_members for delete to openflow_user using (user_id = openflow_actor());
 
 alter table audit_log enable row level security;
 create policy audit_log_read on audit_log for select to openflow_user
   using (openflow_is_admin() or (project_id is not null and openflow_rank(project_id) >= 1));
 create policy audit_log_insert on audit_log for insert to openflow_user
-  with check (actor_id = openflow_actor());
+  with check (actor_id = openflow_actor() and (project_id is null or openflow_rank(project_id) >= 1));
 
 grant usage on schema public to openflow_user;
 grant select, insert, update, delete on users, sessions, api_tokens, projects, project_members to openflow_user;

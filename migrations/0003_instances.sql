@@ -67,6 +67,7 @@ create table instances (
   status text not null constraint instances_status_known check (status in ('creating', 'starting', 'running', 'unhealthy',
     'crashed', 'safe_mode', 'sleeping', 'stopping', 'stopped', 'failed', 'deleting')),
   status_detail text,
+  notice text,
   upstream text,
   restart_done bigint not null default 0,
   restart_needed boolean not null default false,
@@ -90,6 +91,7 @@ comment on column instances.restart_wanted is 'Counts restarts asked for; the re
 comment on column instances.crashes_seen is 'The container''s own restart count up to which crashes are counted in crash_count.';
 comment on column instances.good_stack_id is 'The stack that was last healthy; an upgrade that does not become healthy goes back to it.';
 comment on column instances.seeded_at is 'When the template''s modules were installed; never done twice, so that what a user removes stays removed.';
+comment on column instances.notice is 'What stays worth knowing although it runs: why it is in safe mode, why an upgrade was undone.';
 comment on column instances.upstream is 'Address and port of the running container, for the proxy.';
 
 create table hostnames (
@@ -164,25 +166,36 @@ create policy instances_write on instances for all to openflow_user
 alter table hostnames enable row level security;
 create policy hostnames_read on hostnames for select to openflow_user using (openflow_rank(project_id) >= 1);
 create policy hostnames_write on hostnames for all to openflow_user
-  using (openflow_rank(project_id) >= 2) with check (openflow_rank(project_id) >= 2);
+  using (openflow_rank(project_id) >= 2)
+  -- The instance must be the project's own, or a member here could name an instance over there.
+  with check (openflow_rank(project_id) >= 2
+    and exists (select 1 from instances i where i.id = hostnames.instance_id and i.project_id = hostnames.project_id));
 
 alter table access_tokens enable row level security;
-create policy access_tokens_own on access_tokens for insert to openflow_user with check (user_id = openflow_actor());
+-- Only for an instance that the user can see: the subquery passes through the policies of instances.
+create policy access_tokens_own on access_tokens for insert to openflow_user
+  with check (user_id = openflow_actor() and exists (select 1 from instances i where i.id = access_tokens.instance_id));
 
 alter table editor_sessions enable row level security;
-create policy editor_sessions_own on editor_sessions for select to openflow_user using (user_id = openflow_actor());
+create policy editor_sessions_read on editor_sessions for select to openflow_user
+  using (user_id = openflow_actor() or openflow_is_admin());
+create policy editor_sessions_revoke on editor_sessions for update to openflow_user
+  using (user_id = openflow_actor() or openflow_is_admin());
 
 grant select, insert, update, delete on stacks, templates, instances, hostnames to openflow_user;
 grant select on instance_aliases, editor_sessions to openflow_user;
+grant update (revoked_at) on editor_sessions to openflow_user;
 grant insert on access_tokens to openflow_user;
 
 -- The intent changed: the reconciler looks again.
 create trigger instances_intent_notify
-  after insert or delete or update of desired, restart_wanted, stack_id, memory_mb, cpus, env_sealed, modules, safe_mode on instances
+  after insert or delete or update of name, subdomain, desired, restart_wanted, stack_id, memory_mb, cpus, env_sealed on instances
   for each row execute function openflow_notify('intent', 'id');
+create trigger hostnames_intent_notify after insert or update or delete on hostnames
+  for each row execute function openflow_notify('intent', 'instance_id');
 -- What people and the proxy see changed.
 create trigger instances_view_notify
-  after insert or delete or update of name, subdomain, status, status_detail, upstream, restart_needed, webhook_access,
+  after insert or delete or update of name, subdomain, desired, restart_wanted, status, status_detail, notice, upstream, restart_needed, webhook_access,
     webhook_username, webhook_secret_hash, mqtt_password_hash, project_id on instances
   for each row execute function openflow_notify('instance', 'id');
 create trigger hostnames_notify after insert or update or delete on hostnames

@@ -1,16 +1,68 @@
 //! The proxy inside `openflow up`.
+use std::net::SocketAddr;
+
+use anyhow::Context as _;
+use openflow_proxy::{Config, Secret, TlsConfig};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
 use crate::app::Settings;
 
-/// The running proxy.
-pub(super) struct Proxy;
+/// The running proxy. It has worker threads of its own and talks to the
+/// manager through its address alone, as `openflow-proxy` does.
+pub(super) struct Proxy {
+    stop: CancellationToken,
+    server: JoinHandle<anyhow::Result<()>>,
+}
 
 impl Proxy {
-    /// Begins to serve; follows the manager's feed with the shared secret.
-    pub(super) async fn start(_settings: &Settings) -> anyhow::Result<Self> {
-        tracing::warn!("the proxy is not part of this build: only the manager's API answers");
-        Ok(Self)
+    /// Begins to serve. `manager` is where the manager listens.
+    pub(super) async fn start(settings: &Settings, manager: SocketAddr) -> anyhow::Result<Self> {
+        let proxy = openflow_proxy::Proxy::bind(config(settings, manager)?).await?;
+        let stop = CancellationToken::new();
+        Ok(Self {
+            server: tokio::spawn(proxy.serve(stop.clone())),
+            stop,
+        })
+    }
+
+    /// Until it ended by itself, which it never should.
+    pub(super) async fn failed(&mut self) -> anyhow::Error {
+        match (&mut self.server).await {
+            Ok(Ok(())) => anyhow::anyhow!("the proxy ended by itself"),
+            Ok(Err(error)) => error.context("the proxy failed"),
+            Err(error) => anyhow::Error::from(error).context("the proxy failed"),
+        }
     }
 
     /// Takes no more connections and lets those under way finish.
-    pub(super) async fn drain(self) {}
+    pub(super) async fn drain(self) -> anyhow::Result<()> {
+        self.stop.cancel();
+        self.server.await?
+    }
+}
+
+fn config(settings: &Settings, mut manager: SocketAddr) -> anyhow::Result<Config> {
+    let (address, proxy) = (&settings.config.address, &settings.config.proxy);
+    if manager.ip().is_unspecified() {
+        manager.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
+    }
+    let url = format!("http://{manager}");
+    Ok(Config {
+        listen: proxy.listen,
+        listen_tls: proxy.listen_tls,
+        tls: TlsConfig {
+            dir: proxy.tls_dir.clone(),
+            self_signed: proxy.tls_self_signed.clone(),
+            domain: address.domain.clone(),
+        },
+        manager: url.parse().context("the manager's address is no URL")?,
+        secret: Some(Secret::new(settings.secrets.proxy.expose())),
+        table_cache: Some(settings.config.data.proxy_table()),
+        threads: proxy.threads,
+        trusted_proxies: proxy.trusted_proxies.clone(),
+        redirect_https: proxy.redirect_https,
+        limits: proxy.limits.clone(),
+        ..Config::default()
+    })
 }

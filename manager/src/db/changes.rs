@@ -107,6 +107,17 @@ impl ChangeReceiver {
     }
 }
 
+impl ChangeReceiver {
+    /// A change that is there already; `None` when there is none.
+    pub fn try_next(&mut self) -> Option<Change> {
+        match self.0.try_recv() {
+            Ok(change) => Some(change),
+            Err(broadcast::error::TryRecvError::Lagged(_)) => Some(Change::All),
+            Err(_) => None,
+        }
+    }
+}
+
 fn parse(payload: &str) -> Option<Change> {
     let (topic, id) = payload.split_once(':')?;
     let topic = match topic {

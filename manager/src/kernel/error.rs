@@ -26,4 +26,8 @@ pub trait DomainError: std::error::Error + Send + Sync + 'static {
     fn field(&self) -> Option<&str> {
         None
     }
+    /// Whole seconds after which another try makes sense, where that is known.
+    fn retry_after_seconds(&self) -> Option<u64> {
+        None
+    }
 }

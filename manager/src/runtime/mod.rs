@@ -1,7 +1,9 @@
 //! Where instances run. One trait, one file per driver; `docker` is the only
 //! place that names bollard.
+mod docker;
 mod fake;
 mod model;
+mod probe;
 
 use std::net::SocketAddr;
 
@@ -9,9 +11,11 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
 
-pub use fake::FakeRuntime;
+pub use docker::{DockerConfig, DockerRuntime, Timeouts};
+pub use fake::{Call, FakeProbe, FakeRuntime, Moment, Op};
 pub use model::{
-    ContainerSpec, ContainerState, Error, Image, Observed, Probe, RuntimeEvent, Stats,
+    ContainerSpec, ContainerState, Error, Image, Isolation, NetworkInfo, Observed, Probe,
+    RuntimeEvent, Stats,
 };
 
 use crate::kernel::InstanceId;
@@ -25,8 +29,14 @@ pub trait Runtime: Send + Sync + 'static {
     /// Whether the engine answers; its version.
     async fn ping(&self) -> Result<String, Error>;
 
-    /// Makes the network (and the rules that keep tenants apart) if absent.
-    async fn ensure_network(&self) -> Result<(), Error>;
+    /// Makes the network, and the rules that keep tenants apart and off the
+    /// host, where absent. To be asked at the start, after every
+    /// [`RuntimeEvent::Connected`] and now and then: a restarted engine or
+    /// firewall forgets rules.
+    async fn ensure_network(&self) -> Result<NetworkInfo, Error>;
+
+    /// Whether the rules were in place at the last `ensure_network`.
+    fn isolation(&self) -> Isolation;
 
     /// All containers of this installation, running or not.
     async fn list(&self) -> Result<Vec<Observed>, Error>;
@@ -34,22 +44,27 @@ pub trait Runtime: Send + Sync + 'static {
     /// The instance's container; `None` when there is none.
     async fn observe(&self, id: InstanceId) -> Result<Option<Observed>, Error>;
 
-    /// Makes the container, stopped. An instance's own container of another
-    /// spec must have been removed before.
+    /// Makes the container, stopped. One of the same spec is kept, running or
+    /// not; one of another spec is replaced.
     async fn create(&self, spec: &ContainerSpec) -> Result<(), Error>;
 
+    /// Starts it, or unfreezes it when it is paused.
     async fn start(&self, id: InstanceId) -> Result<(), Error>;
 
     /// SIGTERM, then SIGKILL after the spec's grace; unfreezes a paused one.
+    /// No container is stopped already.
     async fn stop(&self, id: InstanceId) -> Result<(), Error>;
+
+    /// Freezes all its processes; only a running one.
+    async fn pause(&self, id: InstanceId) -> Result<(), Error>;
 
     async fn unpause(&self, id: InstanceId) -> Result<(), Error>;
 
     /// Kills and removes the container. The data folder stays.
     async fn remove(&self, id: InstanceId) -> Result<(), Error>;
 
-    /// Sets the container's network aliases or name after a rename of the
-    /// instance; `false` when only a new container can have them.
+    /// Gives the container, running or not, another name. Network aliases stay
+    /// as they were made.
     async fn rename(&self, id: InstanceId, name: &str) -> Result<(), Error>;
 
     /// One health request to `GET http://<address><path>`; connection refused

@@ -1,6 +1,7 @@
 use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, time::Duration};
 
 use chrono::{DateTime, Utc};
+use ipnet::IpNet;
 
 use crate::{
     crypto,
@@ -73,7 +74,8 @@ pub struct Observed {
     pub state: ContainerState,
     /// In `openflow-network`; only while it runs.
     pub address: Option<IpAddr>,
-    /// Of the last run that ended.
+    /// Of the last run; only while it does not run (the engine forgets it at
+    /// the next start, [`RuntimeEvent::Died`] tells it meanwhile).
     pub exit_code: Option<i64>,
     pub oom_killed: bool,
     /// How often the engine restarted it by itself since it was last started.
@@ -117,7 +119,7 @@ pub struct Stats {
 }
 
 /// A local image.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Image {
     pub id: String,
     pub labels: BTreeMap<String, String>,
@@ -129,6 +131,53 @@ pub enum RuntimeEvent {
     /// The stream begins: what happened before was not seen.
     Connected,
     Instance(InstanceId),
+    /// Its main process ended, of its own or by a signal. Out of memory is 137
+    /// (the kernel's kill) or 134 (V8's own limit).
+    Died {
+        instance: InstanceId,
+        exit_code: i64,
+    },
+}
+
+impl RuntimeEvent {
+    /// The instance to look at; `None` means all.
+    pub fn instance(&self) -> Option<InstanceId> {
+        match self {
+            Self::Connected => None,
+            Self::Instance(instance) | Self::Died { instance, .. } => Some(*instance),
+        }
+    }
+}
+
+/// The network that all containers are in.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NetworkInfo {
+    pub subnets: Vec<IpNet>,
+    /// The host's own addresses in it: what `host.docker.internal` resolves to
+    /// inside, and where instance-facing listeners can bind.
+    pub gateways: Vec<IpAddr>,
+}
+
+impl NetworkInfo {
+    /// Whether a caller with this address may be a container (or the host by
+    /// its gateway address, which answers no).
+    pub fn is_instance(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        !self.gateways.contains(&address) && self.subnets.iter().any(|net| net.contains(&address))
+    }
+}
+
+/// Whether the host is closed to what runs in containers, for health and
+/// doctor.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Isolation {
+    /// The network was not made yet.
+    #[default]
+    Unknown,
+    Enforced,
+    /// The rules are not in place: containers reach host services that listen
+    /// on all addresses. Why, and what to do.
+    Open(String),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -140,6 +189,9 @@ pub enum Error {
     ImageMissing(String),
     #[error("A container named {0} exists already and is not Openflow's. Remove or rename it.")]
     NameTaken(String),
+    /// The network for instances is not fit for use; what to do.
+    #[error("{0}")]
+    Network(String),
     #[error("The instance has no container.")]
     NoContainer,
     /// The engine said no; its words.

@@ -49,6 +49,17 @@ pub async fn not_found() -> Problem {
     )
 }
 
+/// What a handler that panicked answers.
+pub fn panicked() -> Response {
+    tracing::error!("a request handler panicked");
+    Problem::new(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "internal",
+        "Something went wrong on our side. The log of the manager has it under this request id.",
+    )
+    .into_response()
+}
+
 pub async fn method_not_allowed() -> Problem {
     Problem::new(
         StatusCode::METHOD_NOT_ALLOWED,

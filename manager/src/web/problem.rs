@@ -55,7 +55,7 @@ impl<E: DomainError> From<E> for Problem {
                 .insert(field.to_owned(), vec![problem.detail.clone()]);
         }
         if matches!(kind, Kind::Unavailable | Kind::RateLimited) {
-            problem.retry_after = Some(5);
+            problem.retry_after = Some(error.retry_after_seconds().unwrap_or(5));
         }
         problem
     }

@@ -1,0 +1,67 @@
+// `npm run pictures`: every page in wide and narrow windows, light and dark, into pictures/.
+// Says which pages scroll sideways or log errors.
+import { mkdir } from 'node:fs/promises'
+import { launchBrowser, signIn } from './browser.mjs'
+import { startMock } from './server.mjs'
+
+const only = process.argv[2]
+const mock = await startMock()
+const browser = await launchBrowser()
+await mkdir('pictures', { recursive: true })
+const [line1, , alarms] = mock.state.instances
+
+const PAGES = {
+  projects: '/',
+  'project-new': '/?new=1',
+  instances: '/projects/p-plant',
+  'instances-empty': '/projects/p-lab',
+  'instance-new': '/projects/p-plant?new=1',
+  members: '/projects/p-plant/members',
+  'project-audit': '/projects/p-plant/audit',
+  'project-settings': '/projects/p-plant/settings',
+  overview: `/instances/${line1.id}`,
+  crashed: `/instances/${alarms.id}`,
+  logs: `/instances/${line1.id}/logs`,
+  env: `/instances/${line1.id}/env`,
+  aliases: `/instances/${line1.id}/aliases`,
+  settings: `/instances/${line1.id}/settings`,
+  'launch-stopped': '/launch/proto',
+  'launch-refused': '/launch/nowhere',
+  account: '/account',
+  users: '/admin/users',
+  stacks: '/admin/stacks',
+  templates: '/admin/templates',
+  'template-edit': '/admin/templates?edit=tp-web',
+  'admin-audit': '/admin/audit',
+  'not-found': '/nowhere',
+}
+const WINDOWS = { wide: { width: 1280, height: 800 }, narrow: { width: 380, height: 720 } }
+
+for (const [size, viewport] of Object.entries(WINDOWS)) {
+  for (const colorScheme of ['light', 'dark']) {
+    const context = await browser.newContext({ viewport, colorScheme })
+    const page = await context.newPage()
+    let name = 'login'
+    page.on('console', (message) => ['error', 'warning'].includes(message.type()) && console.log(`${name} ${size} ${colorScheme}: ${message.text()}`))
+    page.on('pageerror', (error) => console.log(`${name} ${size} ${colorScheme}: ${error.message}`))
+    const take = async () => {
+      await page.waitForTimeout(500)
+      const overflow = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth)
+      if (overflow > 0) console.log(`${name} ${size} ${colorScheme}: ${overflow} px wider than the window`)
+      await page.screenshot({ path: `pictures/${name}-${size}-${colorScheme}.png`, fullPage: true })
+    }
+    await page.goto(`${mock.origin}/login`)
+    await take()
+    await signIn(page)
+    await page.waitForURL(`${mock.origin}/`)
+    for (const [key, path] of Object.entries(PAGES)) {
+      if (only && only !== key) continue
+      name = key
+      await page.goto(mock.origin + path)
+      await take()
+    }
+    await context.close()
+  }
+}
+await browser.close()
+await mock.close()

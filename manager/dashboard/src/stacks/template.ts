@@ -1,0 +1,51 @@
+/** Reading and writing a template's parts as text. Pure. */
+import type { Template } from '@/api/types'
+import { plural } from '@/ui/format'
+
+type Flows = Template['flows']
+
+/** `3 nodes, 1 module, 2 variables`, or `nothing`. */
+export function describeTemplate({ flows, modules, env }: Pick<Template, 'flows' | 'modules' | 'env'>): string {
+  const parts = [
+    flows?.length ? plural(flows.length, 'node') : '',
+    modules.length ? plural(modules.length, 'module') : '',
+    env.length ? plural(env.length, 'variable') : '',
+  ].filter(Boolean)
+  return parts.join(', ') || 'nothing'
+}
+
+export type Parsed<T> = { ok: true; value: T } | { ok: false; error: string }
+
+/** An export of the Node-RED editor or an n8n workflow list; empty text is no flows. */
+export function parseFlows(text: string): Parsed<Flows> {
+  if (text.trim() === '') return { ok: true, value: null }
+  let value: unknown
+  try {
+    value = JSON.parse(text)
+  } catch (error) {
+    return { ok: false, error: `This is not JSON: ${error instanceof Error ? error.message : String(error)}` }
+  }
+  if (!Array.isArray(value) || value.some((node) => typeof node !== 'object' || node === null)) {
+    return { ok: false, error: 'Flows are a JSON array of nodes, as the editor exports them: […]' }
+  }
+  return { ok: true, value: value as Flows }
+}
+
+export const formatFlows = (flows: Flows): string => (flows ? JSON.stringify(flows, null, 2) : '')
+
+/** One module a line, `name@version`; a scope may stand in front (`@scope/name@1.2.3`). */
+export function parseModules(text: string): Parsed<{ name: string; version: string }[]> {
+  const modules: { name: string; version: string }[] = []
+  for (const line of text.split('\n').map((part) => part.trim())) {
+    if (!line) continue
+    const at = line.lastIndexOf('@')
+    if (at <= 0 || at === line.length - 1) {
+      return { ok: false, error: `“${line}” lacks a version: write name@version.` }
+    }
+    modules.push({ name: line.slice(0, at), version: line.slice(at + 1) })
+  }
+  return { ok: true, value: modules }
+}
+
+export const formatModules = (modules: Template['modules']): string =>
+  modules.map(({ name, version }) => `${name}@${version}`).join('\n')

@@ -1,0 +1,68 @@
+use std::sync::Arc;
+
+use super::{Error, store};
+use crate::{
+    crypto::{KeyRing, random_token},
+    db::Db,
+    kernel::{Clock, Secret},
+};
+
+/// The installation's own secrets: made on first use, kept sealed, the same
+/// for every manager of the installation.
+#[derive(Clone)]
+pub struct InstallationSecrets {
+    db: Db,
+    clock: Arc<dyn Clock>,
+    keys: Arc<KeyRing>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub enum SecretName {
+    /// Signs editor cookies.
+    CookieKey,
+    /// What the broker shows at the authentication hook.
+    HookSecret,
+    /// What the proxy shows at the manager.
+    ProxySecret,
+    /// Labels this installation's containers; not secret, but made the same way.
+    InstallationId,
+}
+
+impl SecretName {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::CookieKey => "cookie_key",
+            Self::HookSecret => "hook_secret",
+            Self::ProxySecret => "proxy_secret",
+            Self::InstallationId => "installation_id",
+        }
+    }
+}
+
+impl InstallationSecrets {
+    pub fn new(db: Db, clock: Arc<dyn Clock>, keys: Arc<KeyRing>) -> Self {
+        Self { db, clock, keys }
+    }
+
+    /// The secret: 43 characters of base64url (32 bytes).
+    pub async fn get(&self, name: SecretName) -> Result<Secret, Error> {
+        let place = format!("secrets/{}", name.as_str());
+        let fresh = self.keys.seal(&place, random_token().as_bytes());
+        let mut tx = self.db.begin_system().await?;
+        let sealed = store::secret_or(&mut tx, name.as_str(), &fresh, self.clock.now()).await?;
+        tx.commit().await?;
+        Ok(Secret::new(self.keys.open_text(&place, &sealed)?))
+    }
+
+    /// What the operator set, else the kept one.
+    pub async fn or_configured(
+        &self,
+        name: SecretName,
+        configured: Option<Secret>,
+    ) -> Result<Secret, Error> {
+        match configured {
+            Some(secret) => Ok(secret),
+            None => self.get(name).await,
+        }
+    }
+}

@@ -1,0 +1,234 @@
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use axum::{Router, extract::DefaultBodyLimit, http::StatusCode, middleware};
+use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
+use openflow_route_api::Key;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tower_http::{catch_panic::CatchPanicLayer, timeout::TimeoutLayer};
+use url::Url;
+
+use super::{Settings, dashboard, health, instance_side::InstanceSide, metrics, openapi};
+use crate::{
+    access::{self, Access, InstallationSecrets, SecretName},
+    audit::{self, Audit},
+    config,
+    crypto::Passwords,
+    db::{Changes, Db},
+    identity::{self, Identity, SignInRates},
+    instances::{self, Instances, Reconciler, Routing},
+    jobs::{self, Wake},
+    kernel::Clock,
+    mqtt, routing,
+    runtime::Runtime,
+    stacks::{self, CheckImages, Stacks, templates::Templates},
+    web,
+};
+
+const BODY_BYTES_MAX: usize = 2 << 20;
+/// Until an answer begins; streams go on after that.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// What the manager stands on.
+#[derive(Clone)]
+pub struct System {
+    pub db: Db,
+    pub clock: Arc<dyn Clock>,
+    pub runtime: Arc<dyn Runtime>,
+    pub sign_in_rates: SignInRates,
+}
+
+/// The manager without its sockets.
+pub struct Core {
+    /// All that it answers; wants `ConnectInfo<SocketAddr>` of the caller.
+    pub router: Router,
+    pub identity: Identity,
+    pub stacks: Stacks,
+    pub instance_side: InstanceSide,
+    system: System,
+    access: Access,
+    changes: Changes,
+    feed: routing::Feed,
+    credentials: mqtt::Credentials,
+    reconciler: Reconciler,
+    check_images: Wake,
+}
+
+impl Core {
+    /// The database has been migrated. `address` is where the proxy reaches
+    /// this manager.
+    pub async fn build(
+        settings: &Settings,
+        system: System,
+        address: SocketAddr,
+    ) -> anyhow::Result<Self> {
+        let System {
+            db, clock, runtime, ..
+        } = system.clone();
+        let keys = settings.secrets.keys.clone();
+        let changes = Changes::new();
+        let identity = Identity::new(
+            db.clone(),
+            clock.clone(),
+            Passwords::new(),
+            system.sign_in_rates,
+        );
+        let access = Access::new(db.clone(), clock.clone());
+        let check_images = Wake::default();
+        let stacks = Stacks::new(db.clone(), clock.clone(), check_images.clone());
+        let templates = Templates::new(db.clone(), clock.clone(), keys.clone());
+        let instances = Instances::new(instances::Parts {
+            db: db.clone(),
+            clock: clock.clone(),
+            keys: keys.clone(),
+            identity: identity.clone(),
+            access: access.clone(),
+            changes: changes.clone(),
+            runtime: runtime.clone(),
+            settings: Arc::new(instance_settings(settings, address)?),
+        });
+        let secrets = InstallationSecrets::new(db.clone(), clock.clone(), keys.clone());
+        let cookie_key = secrets.get(SecretName::CookieKey).await?;
+        let feed = routing::Feed::new(
+            db.clone(),
+            clock.clone(),
+            keys,
+            routing::FeedSettings {
+                domain: settings.config.address.domain.clone(),
+                dashboard: address,
+                dashboard_url: settings.config.public_url(),
+                cookie_keys: vec![parse_key(cookie_key.expose())?],
+            },
+        );
+        let credentials = mqtt::Credentials::new(db.clone());
+        let instance_side = InstanceSide::default();
+
+        let (public, document) = openapi::router()
+            .merge(health::router(
+                db.clone(),
+                runtime,
+                settings.config.instances.mqtt_url.clone(),
+            ))
+            .merge(identity::http::router(identity.clone()))
+            .merge(audit::http::router(Audit::new(db)))
+            .merge(stacks::http::router(stacks.clone()))
+            .merge(stacks::templates::http::router(templates))
+            .merge(instances::http::router(instances.clone()))
+            .split_for_parts();
+        let public = public
+            .merge(openapi::pages(document))
+            .merge(metrics::router())
+            .method_not_allowed_fallback(web::method_not_allowed)
+            .fallback(dashboard::serve)
+            .layer(middleware::from_fn(web::refuse_cross_site))
+            .layer(middleware::from_fn_with_state(
+                identity.clone(),
+                identity::authenticate,
+            ));
+        let for_programs = Router::new()
+            .merge(access::http::proxy_router(
+                access.clone(),
+                settings.secrets.proxy.clone(),
+            ))
+            .merge(access::http::shim_router(access.clone()))
+            .merge(routing::http::router(
+                feed.clone(),
+                settings.secrets.proxy.clone(),
+            ))
+            .merge(mqtt::http::router(
+                credentials.clone(),
+                settings.secrets.hook.clone(),
+            ))
+            .method_not_allowed_fallback(web::method_not_allowed);
+        let router = public
+            .merge(for_programs)
+            .layer(middleware::from_fn_with_state(
+                instance_side.clone(),
+                InstanceSide::guard,
+            ))
+            .layer(middleware::from_fn(dashboard::security_headers))
+            .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+            .layer(TimeoutLayer::with_status_code(
+                StatusCode::GATEWAY_TIMEOUT,
+                ANSWER_TIMEOUT,
+            ))
+            .layer(CatchPanicLayer::custom(|_| web::panicked()))
+            .layer(middleware::from_fn(metrics::measure))
+            .layer(middleware::from_fn(web::finish));
+        Ok(Self {
+            router,
+            identity,
+            stacks,
+            instance_side,
+            reconciler: Reconciler::new(instances),
+            system,
+            access,
+            changes,
+            feed,
+            credentials,
+            check_images,
+        })
+    }
+
+    /// Begins the background work; it ends with `stop`.
+    pub fn spawn(&self, tracker: &TaskTracker, stop: &CancellationToken) {
+        let (db, changes) = (self.system.db.clone(), self.changes.clone());
+        // Subscribers first: nothing that the follower tells is missed.
+        tracker.spawn(self.feed.clone().run(changes.clone(), stop.clone()));
+        tracker.spawn(self.credentials.clone().run(changes.clone(), stop.clone()));
+        self.reconciler.clone().spawn(tracker, stop.clone());
+        let stop_following = stop.clone();
+        tracker.spawn(async move { changes.follow(&db, stop_following).await });
+        let check = CheckImages {
+            stacks: self.stacks.clone(),
+            runtime: self.system.runtime.clone(),
+        };
+        jobs::spawn(tracker, stop.clone(), self.check_images.clone(), check);
+        jobs::spawn(
+            tracker,
+            stop.clone(),
+            Wake::default(),
+            access::Purge(self.access.clone()),
+        );
+        jobs::spawn(
+            tracker,
+            stop.clone(),
+            Wake::default(),
+            identity::Purge {
+                identity: self.identity.clone(),
+            },
+        );
+    }
+}
+
+fn instance_settings(
+    settings: &Settings,
+    address: SocketAddr,
+) -> anyhow::Result<instances::Settings> {
+    let config = &settings.config;
+    let data_dir = std::path::absolute(config.data.path()).context("the data folder's path")?;
+    Ok(instances::Settings {
+        data_dir,
+        public_url: Url::parse(&config.public_url()).context("the public URL")?,
+        domain: config.address.domain.clone(),
+        routing: match config.instances.routing {
+            config::Routing::Proxy => Routing::Proxy,
+            config::Routing::Nginx => Routing::Nginx,
+        },
+        manager_url: format!("http://host.docker.internal:{}", address.port()),
+        mqtt_url: config.instances.mqtt_url.to_string(),
+        memory_mb_default: config.instances.default_memory_mb,
+        cpus_default: config.instances.default_cpus,
+        per_project_max: i64::from(config.limits.max_instances_per_project),
+    })
+}
+
+fn parse_key(text: &str) -> anyhow::Result<Key> {
+    let bytes = BASE64_URL_SAFE_NO_PAD
+        .decode(text)
+        .ok()
+        .and_then(|it| it.try_into().ok());
+    Ok(Key::new(
+        bytes.context("the stored cookie key is not 32 bytes")?,
+    ))
+}

@@ -1,0 +1,14 @@
+//! Puts the parts together. Knows every slice; no slice knows it.
+mod build;
+mod dashboard;
+mod health;
+mod instance_side;
+mod metrics;
+mod openapi;
+mod serve;
+mod settings;
+
+pub use build::{Core, System};
+pub use openapi::document;
+pub use serve::App;
+pub use settings::{SECRET_KEYS_FILE, Secrets, Settings};

@@ -1,0 +1,127 @@
+use crate::{
+    access, audit,
+    crypto::KeyRingError,
+    db, identity,
+    kernel::{DomainError, Kind},
+    runtime, stacks,
+};
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("There is no such instance.")]
+    NotFound,
+    #[error("There is no such alias.")]
+    AliasNotFound,
+    #[error("A name is 1 to 100 characters.")]
+    BadName,
+    #[error("A subdomain or alias is 1 to 63 lower-case letters, digits and inner dashes.")]
+    BadHostname { field: &'static str },
+    #[error("{name} is reserved; choose another name.")]
+    ReservedHostname { field: &'static str, name: String },
+    #[error("{name} is taken; subdomains and aliases are unique over the installation.")]
+    HostnameTaken { field: &'static str, name: String },
+    #[error("An instance has at most {0} aliases.")]
+    TooManyAliases(i64),
+    #[error(
+        "A project holds at most {0} instances; delete one, or ask the operator to raise the limit."
+    )]
+    TooMany(i64),
+    #[error("The instance is being deleted.")]
+    Deleting,
+    #[error("The instance is {0}; start it first.")]
+    NotRunning(&'static str),
+    #[error("An instance keeps its engine; the stack is for another one.")]
+    OtherEngine,
+    #[error("n8n cannot be started yet; choose a Node-RED stack.")]
+    EngineUnsupported,
+    #[error("{detail}")]
+    BadWebhookAccess { detail: &'static str },
+    #[error("next is a path that begins with one slash.")]
+    BadNext,
+    #[error("Only a person can open an editor.")]
+    NotAPerson,
+    #[error("A stored secret cannot be opened: {0}. Check OPENFLOW_SECRET_KEYS.")]
+    Sealed(#[from] KeyRingError),
+    #[error(transparent)]
+    Runtime(#[from] runtime::Error),
+    #[error(transparent)]
+    Stacks(#[from] stacks::Error),
+    #[error(transparent)]
+    Access(#[from] access::Error),
+    #[error(transparent)]
+    Audit(#[from] audit::Error),
+    #[error(transparent)]
+    Identity(#[from] identity::Error),
+    #[error("The database does not answer; try again in a moment.")]
+    Db(#[from] sqlx::Error),
+}
+
+impl DomainError for Error {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::NotFound | Self::AliasNotFound => Kind::NotFound,
+            Self::BadName
+            | Self::BadHostname { .. }
+            | Self::ReservedHostname { .. }
+            | Self::OtherEngine
+            | Self::EngineUnsupported
+            | Self::BadWebhookAccess { .. }
+            | Self::BadNext => Kind::Invalid,
+            Self::HostnameTaken { .. } | Self::Deleting | Self::NotRunning(_) => Kind::Conflict,
+            Self::TooManyAliases(_) | Self::TooMany(_) => Kind::LimitReached,
+            Self::NotAPerson => Kind::Forbidden,
+            Self::Sealed(_) => Kind::Internal,
+            Self::Runtime(runtime::Error::NoContainer) => Kind::Conflict,
+            Self::Runtime(_) => Kind::Unavailable,
+            Self::Stacks(inner) => inner.kind(),
+            Self::Access(inner) => inner.kind(),
+            Self::Audit(inner) => inner.kind(),
+            Self::Identity(inner) => inner.kind(),
+            Self::Db(error) => db::kind(error),
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::NotFound => "instance.not_found",
+            Self::AliasNotFound => "instance.alias_not_found",
+            Self::BadName => "instance.bad_name",
+            Self::BadHostname { .. } => "instance.bad_hostname",
+            Self::ReservedHostname { .. } => "instance.reserved_hostname",
+            Self::HostnameTaken { .. } => "instance.hostname_taken",
+            Self::TooManyAliases(_) => "instance.too_many_aliases",
+            Self::TooMany(_) => "instance.too_many",
+            Self::Deleting => "instance.deleting",
+            Self::NotRunning(_) => "instance.not_running",
+            Self::OtherEngine => "instance.other_engine",
+            Self::EngineUnsupported => "instance.engine_unsupported",
+            Self::BadWebhookAccess { .. } => "instance.bad_webhook_access",
+            Self::BadNext => "instance.bad_next",
+            Self::NotAPerson => "instance.not_a_person",
+            Self::Sealed(_) => "internal",
+            Self::Runtime(runtime::Error::NoContainer) => "instance.no_container",
+            Self::Runtime(_) => "runtime.unavailable",
+            Self::Stacks(inner) => inner.code(),
+            Self::Access(inner) => inner.code(),
+            Self::Audit(inner) => inner.code(),
+            Self::Identity(inner) => inner.code(),
+            Self::Db(_) => "database",
+        }
+    }
+
+    fn field(&self) -> Option<&str> {
+        match self {
+            Self::BadName => Some("name"),
+            Self::BadHostname { field }
+            | Self::ReservedHostname { field, .. }
+            | Self::HostnameTaken { field, .. } => Some(field),
+            Self::OtherEngine => Some("stackId"),
+            Self::EngineUnsupported => Some("stack"),
+            Self::BadWebhookAccess { .. } => Some("webhookAccess"),
+            Self::BadNext => Some("next"),
+            Self::Stacks(inner) => inner.field(),
+            Self::Identity(inner) => inner.field(),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! A project's running engines: what should run, and making it so. Requests
+//! write the intent (`service`, `names`), the reconciler makes it true
+//! (`reconcile/`), `decide` is its whole judgement.
+//!
+//! Invariant: whatever the manager was doing when it was killed, the next pass
+//! of the reconciler ends in the desired state, and never in an orphan.
+mod data;
+mod decide;
+mod error;
+mod events;
+mod hostname;
+pub mod http;
+mod launch;
+mod model;
+mod names;
+mod node_red;
+mod reconcile;
+mod seen;
+mod service;
+mod settings;
+mod spec;
+mod store;
+mod views;
+
+pub use data::DataFolders;
+pub use error::Error;
+pub use hostname::Hostname;
+pub use model::{Desired, Instance, NewInstance, Status, WebhookAccess};
+pub use reconcile::Reconciler;
+pub use service::{Instances, Parts};
+pub use settings::{Routing, Settings};

@@ -1,0 +1,311 @@
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+
+use super::{
+    Reconciler,
+    queue::{Attention, Next},
+};
+use crate::{
+    instances::{
+        Desired, Error, Instance, Status,
+        decide::{self, CrashVerdict, Step, Wanted},
+        model::{Inside, Seen},
+        seen, spec, store,
+    },
+    kernel::InstanceId,
+    runtime::{self, ContainerSpec, ContainerState, Observed},
+};
+
+const ENGINE_AWAY_PAUSE: Duration = Duration::from_secs(3);
+const DATABASE_AWAY_PAUSE: Duration = Duration::from_secs(3);
+const RESTARTING_PAUSE: Duration = Duration::from_secs(1);
+const LOG_LINES: usize = 5;
+const LOG_BYTES_MAX: usize = 800;
+
+/// One look: the row as it is now and all that the steps need.
+pub(super) struct Look {
+    pub(super) row: Instance,
+    pub(super) inside: Inside,
+    pub(super) stack_name: String,
+    pub(super) spec: ContainerSpec,
+    /// `row.seen` as it will be written.
+    pub(super) seen: Seen,
+    /// The row names another stack than the one that was last healthy.
+    pub(super) upgrading: bool,
+}
+
+impl Reconciler {
+    /// One look at one instance. Whatever goes wrong is written on the row or
+    /// tried again; nothing gets lost.
+    pub(super) async fn pass(&self, id: InstanceId, attention: &Attention) -> Next {
+        match self.try_pass(id, attention).await {
+            Ok(next) => next,
+            Err(Error::Runtime(runtime::Error::Unavailable(why))) => {
+                tracing::debug!("the container engine is away: {why}");
+                Next::After(ENGINE_AWAY_PAUSE)
+            }
+            Err(error) => {
+                tracing::warn!(%error, "instance {id} not reconciled: {error}");
+                Next::After(DATABASE_AWAY_PAUSE)
+            }
+        }
+    }
+
+    async fn try_pass(&self, id: InstanceId, attention: &Attention) -> Result<Next, Error> {
+        let Some(mut look) = self.load(id).await? else {
+            return self.remove_orphan(id).await;
+        };
+        let observed = match self.instances.parts.runtime.observe(id).await {
+            Err(runtime::Error::Unavailable(why)) => {
+                self.note_engine_away(&mut look).await?;
+                return Err(runtime::Error::Unavailable(why).into());
+            }
+            other => other?,
+        };
+        if let Some(observed) = &observed
+            && let Some(next) = self.account_for_crashes(&mut look, observed).await?
+        {
+            return Ok(next);
+        }
+        let spec_hash = look.spec.hash();
+        let wanted = Wanted {
+            desired: look.row.desired,
+            restart_wanted: look.row.restart_wanted,
+            spec_hash: &spec_hash,
+            upgrading: look.upgrading,
+        };
+        let step = decide::next_step(&wanted, &look.seen, observed.as_ref(), self.instances.now());
+        tracing::debug!(?step, "next step for {}: {step:?}", look.row.name);
+        self.take(step, look, observed, attention).await
+    }
+
+    async fn load(&self, id: InstanceId) -> Result<Option<Look>, Error> {
+        let parts = &self.instances.parts;
+        let mut tx = parts.db.begin_system().await?;
+        let Some(mut row) = store::get(&mut tx, id).await? else {
+            return Ok(None);
+        };
+        if row.seen.restart_done < row.restart_wanted {
+            row.seen.forgive();
+        }
+        let inside = store::inside(&mut tx, &parts.keys, id).await?;
+        let (stack_name, image) = seen::stack_image(&mut tx, row.stack).await?;
+        drop(tx);
+        let spec = spec::container_spec(
+            &parts.settings,
+            &self.instances.folders,
+            &row,
+            &inside,
+            &image,
+        );
+        Ok(Some(Look {
+            seen: row.seen.clone(),
+            upgrading: row.seen.good_stack.is_some_and(|good| good != row.stack),
+            row,
+            inside,
+            stack_name,
+            spec,
+        }))
+    }
+
+    /// A container with this installation's labels whose instance has no row:
+    /// the row is written before the container and removed after it, so nobody
+    /// will ever ask for it. Its data folder, if any, is left alone.
+    async fn remove_orphan(&self, id: InstanceId) -> Result<Next, Error> {
+        let runtime = &self.instances.parts.runtime;
+        if let Some(orphan) = runtime.observe(id).await? {
+            tracing::warn!(
+                container = orphan.name,
+                "removing the orphaned container {}",
+                orphan.name
+            );
+            runtime.remove(id).await?;
+        }
+        Ok(Next::Done)
+    }
+
+    async fn take(
+        &self,
+        step: Step,
+        mut look: Look,
+        observed: Option<Observed>,
+        attention: &Attention,
+    ) -> Result<Next, Error> {
+        let id = look.row.id;
+        let runtime = &self.instances.parts.runtime;
+        match step {
+            Step::Remove => {
+                let _slot = self.slot().await;
+                runtime.remove(id).await?;
+                Ok(Next::Again)
+            }
+            Step::Purge => self.purge(&look.row).await,
+            Step::Stop => {
+                look.seen.status = Status::Stopping;
+                look.seen.upstream = None;
+                self.write(&mut look).await?;
+                let _slot = self.slot().await;
+                runtime.stop(id).await?;
+                Ok(Next::Again)
+            }
+            Step::NoteStopped => self.note_stopped(look).await,
+            Step::Unpause => {
+                runtime.unpause(id).await?;
+                Ok(Next::Again)
+            }
+            Step::Create => self.bring_up(look, None, attention).await,
+            Step::Replace => self.bring_up(look, observed, attention).await,
+            Step::Start => self.start_again(look, attention).await,
+            Step::Check => match observed {
+                Some(observed) => self.check(look, observed, attention).await,
+                None => Ok(Next::Again),
+            },
+            Step::Wait => {
+                self.write(&mut look).await?;
+                let now = self.instances.now();
+                let pause = look.seen.retry_at.and_then(|at| (at - now).to_std().ok());
+                Ok(Next::After(pause.unwrap_or(RESTARTING_PAUSE)))
+            }
+        }
+    }
+
+    async fn purge(&self, row: &Instance) -> Result<Next, Error> {
+        if let Err(error) = self.instances.folders.remove(row.id).await {
+            tracing::warn!(%error, "cannot remove the data folder of {}: {error}", row.id);
+            return Ok(Next::After(DATABASE_AWAY_PAUSE));
+        }
+        let mut tx = self.instances.parts.db.begin_system().await?;
+        seen::delete(&mut tx, row.id).await?;
+        tx.commit().await?;
+        tracing::info!("instance {} ({}) is gone", row.name, row.id);
+        Ok(Next::Done)
+    }
+
+    async fn note_stopped(&self, mut look: Look) -> Result<Next, Error> {
+        let seen = &mut look.seen;
+        seen.forgive();
+        seen.status = Status::Stopped;
+        seen.detail = None;
+        seen.upstream = None;
+        seen.restart_needed = false;
+        seen.started_at = None;
+        seen.restart_done = look.row.restart_wanted;
+        self.write(&mut look).await?;
+        Ok(Next::Done)
+    }
+
+    /// Says on a new instance why nothing happens; one that ran is left as it
+    /// was, since it probably still does.
+    async fn note_engine_away(&self, look: &mut Look) -> Result<(), Error> {
+        if look.seen.status == Status::Creating {
+            look.seen.detail = Some(
+                "Waiting for the container engine, which does not answer. Is Docker running?"
+                    .to_owned(),
+            );
+            self.write(look).await?;
+        }
+        Ok(())
+    }
+
+    /// Counts new crashes, says why on the row, and turns to safe mode or a
+    /// pause when there were too many.
+    async fn account_for_crashes(
+        &self,
+        look: &mut Look,
+        observed: &Observed,
+    ) -> Result<Option<Next>, Error> {
+        let now = self.instances.now();
+        let verdict = decide::count_crashes(look.row.desired, &mut look.seen, observed, now);
+        if verdict == CrashVerdict::None {
+            return Ok(None);
+        }
+        let died = self.codes().remove(&look.row.id);
+        let reason = decide::crash_reason(observed, died);
+        if look.upgrading {
+            self.roll_back(look, &format!("it crashed ({reason})"))
+                .await?;
+            return Ok(Some(Next::Again));
+        }
+        let lines = self.last_lines(look.row.id).await;
+        let count = look.seen.crash_count;
+        look.seen.status = Status::Crashed;
+        look.seen.upstream = None;
+        look.seen.detail = Some(format!("Crashed ({count} in a row): {reason}.{lines}"));
+        tracing::warn!(
+            crashes = count,
+            "instance {} crashed: {reason}",
+            look.row.name
+        );
+        match verdict {
+            CrashVerdict::None => {}
+            CrashVerdict::Counted => {
+                if observed.state == ContainerState::Exited {
+                    let pause = 2_i64.pow(count.clamp(1, 6) as u32 - 1);
+                    look.seen.retry_at = Some(now + chrono::TimeDelta::seconds(pause));
+                }
+            }
+            CrashVerdict::EnterSafeMode => {
+                look.seen.notice = Some(format!(
+                    "In safe mode after {count} crashes in a row: the editor works, the flows are stopped. \
+                     Mend the flow, then restart. The last crash: {reason}.{lines}"
+                ));
+            }
+            CrashVerdict::GiveUp => {
+                look.seen.detail = Some(format!(
+                    "Crashes in safe mode, too ({reason}); stopped, next try in five minutes. \
+                     Restart it to try at once.{lines}"
+                ));
+                self.instances.parts.runtime.stop(look.row.id).await?;
+            }
+        }
+        self.write(look).await?;
+        Ok(Some(Next::Again))
+    }
+
+    /// The end of the log, for a person; empty when there is none.
+    pub(super) async fn last_lines(&self, id: InstanceId) -> String {
+        let Ok(mut lines) = self.instances.parts.runtime.logs(id, 20, false).await else {
+            return String::new();
+        };
+        let mut kept: Vec<String> = Vec::new();
+        while let Some(Ok(line)) = lines.next().await {
+            let text = String::from_utf8_lossy(&line).trim_end().to_owned();
+            if !text.is_empty() {
+                kept.push(text);
+            }
+        }
+        let from = kept.len().saturating_sub(LOG_LINES);
+        let text = kept[from..].join("\n");
+        if text.is_empty() {
+            return String::new();
+        }
+        let cut = text
+            .char_indices()
+            .rev()
+            .nth(LOG_BYTES_MAX)
+            .map_or(0, |(at, _)| at);
+        format!(" Last lines of the log:\n{}", &text[cut..])
+    }
+
+    /// Writes what was seen, if it is news.
+    pub(super) async fn write(&self, look: &mut Look) -> Result<(), Error> {
+        if look.seen == look.row.seen {
+            return Ok(());
+        }
+        let mut tx = self.instances.parts.db.begin_system().await?;
+        seen::write(&mut tx, look.row.id, &look.seen).await?;
+        tx.commit().await?;
+        look.row.seen = look.seen.clone();
+        Ok(())
+    }
+
+    pub(super) async fn slot(&self) -> Option<tokio::sync::SemaphorePermit<'_>> {
+        self.engine_slots.acquire().await.ok()
+    }
+
+    /// Whether somebody no longer wants what is being waited for.
+    pub(super) fn is_wanted(&self, look: &Look, attention: &Attention) -> bool {
+        look.row.desired == Desired::Running && !attention.called()
+    }
+}

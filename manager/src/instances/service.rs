@@ -1,0 +1,420 @@
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use serde_json::json;
+use sqlx::PgConnection;
+
+use super::{
+    DataFolders, Desired, Error, Hostname, Instance, NewInstance, Settings, Status, WebhookAccess,
+    model::{self, Inside, Seen, WebhookMode},
+    store,
+};
+use crate::{
+    access::{Access, InstanceKeys},
+    audit::{self, Event},
+    crypto::{KeyRing, sha256_hex},
+    db::{Changes, Db, Tx},
+    identity::{Identity, Role},
+    kernel::{Actor, Clock, InstanceId, Page, PageRequest, ProjectId, Secret, StackId, TemplateId},
+    runtime::Runtime,
+    stacks::{
+        self, Engine, Env, EnvVar,
+        templates::{self, Resources},
+    },
+};
+
+/// What the slice is built from.
+#[derive(Clone)]
+pub struct Parts {
+    pub db: Db,
+    pub clock: Arc<dyn Clock>,
+    pub keys: Arc<KeyRing>,
+    pub identity: Identity,
+    pub access: Access,
+    pub changes: Changes,
+    pub runtime: Arc<dyn Runtime>,
+    pub settings: Arc<Settings>,
+}
+
+#[derive(Clone)]
+pub struct Instances {
+    pub(super) parts: Parts,
+    pub(super) folders: DataFolders,
+}
+
+/// How a new instance should be, besides its names.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Choices {
+    pub(super) template: Option<TemplateId>,
+    pub(super) stack: Option<StackId>,
+    pub(super) resources: Resources,
+    pub(super) env: Vec<EnvVar>,
+}
+
+/// What a PATCH changes; what is `None` stays.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Patch {
+    pub(super) name: Option<String>,
+    pub(super) subdomain: Option<String>,
+    pub(super) stack: Option<StackId>,
+    pub(super) resources: Resources,
+    pub(super) webhook_access: Option<(WebhookMode, Option<String>, Option<Secret>)>,
+}
+
+impl Instances {
+    pub fn new(parts: Parts) -> Self {
+        let folders = DataFolders::new(&parts.settings.data_dir);
+        Self { parts, folders }
+    }
+
+    pub(super) fn now(&self) -> DateTime<Utc> {
+        self.parts.clock.now()
+    }
+
+    /// Writes down that an instance should run. The reconciler starts it.
+    pub(super) async fn create(
+        &self,
+        actor: &Actor,
+        project: ProjectId,
+        new: NewInstance,
+        choices: Choices,
+    ) -> Result<Instance, Error> {
+        let mut tx = self.parts.db.begin_as(actor).await?;
+        self.parts
+            .identity
+            .require(&mut tx, actor, project, Role::Member)
+            .await?;
+        if self.parts.settings.per_project_max <= store::count(&mut tx, project).await? {
+            return Err(Error::TooMany(self.parts.settings.per_project_max));
+        }
+        let (instance, inside) = self.draft(&mut tx, project, new, choices).await?;
+        store::insert(&mut tx, &self.parts.keys, &instance, &inside).await?;
+        let detail = json!({"subdomain": instance.subdomain.as_str(), "env": inside.env.names()});
+        self.record(&mut tx, actor, "instance.create", &instance, detail)
+            .await?;
+        tx.commit().await?;
+        Ok(instance)
+    }
+
+    /// What the template says, and the request above it.
+    async fn draft(
+        &self,
+        tx: &mut PgConnection,
+        project: ProjectId,
+        new: NewInstance,
+        choices: Choices,
+    ) -> Result<(Instance, Inside), Error> {
+        let template = match choices.template {
+            Some(id) => Some(templates::get(tx, &self.parts.keys, id).await?),
+            None => None,
+        };
+        let stack_id = choices.stack.or(template.as_ref().map(|it| it.stack));
+        let stack = stacks::pick_ready(tx, stack_id).await?;
+        if stack.engine != Engine::NodeRed {
+            return Err(Error::EngineUnsupported);
+        }
+        let base = template.as_ref().map(|it| it.resources).unwrap_or_default();
+        let resources = choices.resources.check()?.over(base);
+        let env = Env::parse(choices.env, &Env::default())?;
+        let now = self.now();
+        let instance = Instance {
+            id: InstanceId::new(),
+            project,
+            name: new.name,
+            subdomain: new.subdomain,
+            aliases: Vec::new(),
+            engine: stack.engine,
+            stack: stack.id,
+            desired: Desired::Running,
+            restart_wanted: 0,
+            memory_mb: resources
+                .memory_mb
+                .unwrap_or(self.parts.settings.memory_mb_default),
+            cpus: resources.cpus.unwrap_or(self.parts.settings.cpus_default),
+            webhook_access: WebhookAccess {
+                mode: WebhookMode::Open,
+                username: None,
+                secret_hash: None,
+            },
+            seen: Seen::new(),
+            created_at: now,
+            updated_at: now,
+        };
+        let inside = match template {
+            None => Inside {
+                keys: InstanceKeys::generate(),
+                env,
+                modules: Vec::new(),
+                flows: None,
+            },
+            Some(it) => Inside {
+                keys: InstanceKeys::generate(),
+                env: env.over(it.env),
+                modules: it.modules,
+                flows: it.flows,
+            },
+        };
+        Ok((instance, inside))
+    }
+
+    pub(super) async fn list(
+        &self,
+        actor: &Actor,
+        project: ProjectId,
+        page: PageRequest,
+    ) -> Result<Page<Instance>, Error> {
+        let mut tx = self.parts.db.begin_as(actor).await?;
+        self.parts
+            .identity
+            .require(&mut tx, actor, project, Role::Viewer)
+            .await?;
+        Ok(Page::cut(
+            store::list(&mut tx, project, page).await?,
+            page,
+            |it| it.id.0,
+        ))
+    }
+
+    pub(super) async fn get(&self, actor: &Actor, id: InstanceId) -> Result<Instance, Error> {
+        Ok(self.open(actor, id, Role::Viewer).await?.1)
+    }
+
+    /// The instance in a transaction of the actor's, who has at least `role`
+    /// in its project. To a stranger it does not exist.
+    pub(super) async fn open(
+        &self,
+        actor: &Actor,
+        id: InstanceId,
+        role: Role,
+    ) -> Result<(Tx, Instance), Error> {
+        let mut tx = self.parts.db.begin_as(actor).await?;
+        // A change is decided on the row that it will meet.
+        if role != Role::Viewer {
+            store::lock(&mut tx, id).await?;
+        }
+        let instance = store::get(&mut tx, id).await?.ok_or(Error::NotFound)?;
+        self.require(&mut tx, actor, &instance, role).await?;
+        Ok((tx, instance))
+    }
+
+    /// Like [`Identity::require`], but it is the instance that a stranger does
+    /// not find.
+    pub(super) async fn require(
+        &self,
+        tx: &mut PgConnection,
+        actor: &Actor,
+        instance: &Instance,
+        role: Role,
+    ) -> Result<(), Error> {
+        use crate::kernel::{DomainError as _, Kind};
+        match self
+            .parts
+            .identity
+            .require(tx, actor, instance.project, role)
+            .await
+        {
+            Ok(_) => Ok(()),
+            Err(error) if error.kind() == Kind::NotFound => Err(Error::NotFound),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    pub(super) async fn patch(
+        &self,
+        actor: &Actor,
+        id: InstanceId,
+        patch: Patch,
+    ) -> Result<Instance, Error> {
+        let (mut tx, mut it) = self.open_live(actor, id).await?;
+        if let Some(name) = &patch.name {
+            it.name = model::parse_name(name)?;
+        }
+        if let Some(subdomain) = &patch.subdomain {
+            let subdomain = Hostname::parse(subdomain, "subdomain")?;
+            if subdomain != it.subdomain {
+                store::move_subdomain(&mut tx, &it, &subdomain).await?;
+                it.subdomain = subdomain;
+            }
+        }
+        if let Some(stack) = patch.stack {
+            let stack = stacks::pick_ready(&mut tx, Some(stack)).await?;
+            if stack.engine != it.engine {
+                return Err(Error::OtherEngine);
+            }
+            it.stack = stack.id;
+        }
+        let resources = patch.resources.check()?;
+        it.memory_mb = resources.memory_mb.unwrap_or(it.memory_mb);
+        it.cpus = resources.cpus.unwrap_or(it.cpus);
+        if let Some((mode, username, secret)) = patch.webhook_access {
+            it.webhook_access = webhook_access(mode, username, secret, &it.webhook_access)?;
+        }
+        it.updated_at = self.now();
+        store::update(&mut tx, &it).await?;
+        let detail = json!({"stackId": it.stack, "memoryMb": it.memory_mb, "cpus": it.cpus,
+            "subdomain": it.subdomain.as_str(), "webhookAccess": it.webhook_access.mode});
+        self.record(&mut tx, actor, "instance.update", &it, detail)
+            .await?;
+        tx.commit().await?;
+        Ok(it)
+    }
+
+    /// Asks for a start. One that already runs well is left alone; one that
+    /// crashed, failed or is stopped is started afresh.
+    pub(super) async fn start(&self, actor: &Actor, id: InstanceId) -> Result<Instance, Error> {
+        self.intend(actor, id, "instance.start", |it| {
+            let well = matches!(
+                it.seen.status,
+                Status::Creating | Status::Starting | Status::Running | Status::Unhealthy
+            );
+            if it.desired != Desired::Running || !well {
+                it.restart_wanted += 1;
+            }
+            it.desired = Desired::Running;
+        })
+        .await
+    }
+
+    pub(super) async fn stop(&self, actor: &Actor, id: InstanceId) -> Result<Instance, Error> {
+        self.intend(actor, id, "instance.stop", |it| {
+            it.desired = Desired::Stopped
+        })
+        .await
+    }
+
+    /// A new container with the current settings; also starts a stopped one.
+    pub(super) async fn restart(&self, actor: &Actor, id: InstanceId) -> Result<Instance, Error> {
+        self.intend(actor, id, "instance.restart", |it| {
+            it.desired = Desired::Running;
+            it.restart_wanted += 1;
+        })
+        .await
+    }
+
+    /// Asks for removal, data and all. Asking again is fine.
+    pub(super) async fn delete(&self, actor: &Actor, id: InstanceId) -> Result<Instance, Error> {
+        let (tx, it) = self.open(actor, id, Role::Member).await?;
+        if it.desired == Desired::Absent {
+            return Ok(it);
+        }
+        drop(tx);
+        self.intend(actor, id, "instance.delete", |it| {
+            it.desired = Desired::Absent
+        })
+        .await
+    }
+
+    async fn intend(
+        &self,
+        actor: &Actor,
+        id: InstanceId,
+        action: &'static str,
+        change: impl FnOnce(&mut Instance),
+    ) -> Result<Instance, Error> {
+        let (mut tx, mut it) = self.open_live(actor, id).await?;
+        change(&mut it);
+        it.updated_at = self.now();
+        store::update(&mut tx, &it).await?;
+        self.record(&mut tx, actor, action, &it, json!({})).await?;
+        tx.commit().await?;
+        Ok(it)
+    }
+
+    /// [`Instances::open`] for a member's change; one that is being deleted
+    /// takes none.
+    pub(super) async fn open_live(
+        &self,
+        actor: &Actor,
+        id: InstanceId,
+    ) -> Result<(Tx, Instance), Error> {
+        let (tx, it) = self.open(actor, id, Role::Member).await?;
+        if it.desired == Desired::Absent {
+            return Err(Error::Deleting);
+        }
+        Ok((tx, it))
+    }
+
+    pub(super) async fn record(
+        &self,
+        tx: &mut PgConnection,
+        actor: &Actor,
+        action: &'static str,
+        it: &Instance,
+        detail: serde_json::Value,
+    ) -> Result<(), Error> {
+        let event = Event::new(action, Some(it.project), "instance", it.id, &it.name).with(detail);
+        audit::record(tx, actor, self.now(), event).await?;
+        Ok(())
+    }
+
+    pub(super) async fn env(&self, actor: &Actor, id: InstanceId) -> Result<Env, Error> {
+        let (mut tx, _) = self.open(actor, id, Role::Viewer).await?;
+        store::env(&mut tx, &self.parts.keys, id).await
+    }
+
+    /// Replaces the environment; it takes effect with the next restart.
+    pub(super) async fn set_env(
+        &self,
+        actor: &Actor,
+        id: InstanceId,
+        vars: Vec<EnvVar>,
+    ) -> Result<Env, Error> {
+        let (mut tx, it) = self.open_live(actor, id).await?;
+        let stored = store::env(&mut tx, &self.parts.keys, id).await?;
+        let env = Env::parse(vars, &stored)?;
+        if env != stored {
+            store::set_env(&mut tx, &self.parts.keys, id, &env).await?;
+            self.record(
+                &mut tx,
+                actor,
+                "instance.env",
+                &it,
+                json!({"env": env.names()}),
+            )
+            .await?;
+            tx.commit().await?;
+        }
+        Ok(env)
+    }
+}
+
+fn webhook_access(
+    mode: WebhookMode,
+    username: Option<String>,
+    secret: Option<Secret>,
+    stored: &WebhookAccess,
+) -> Result<WebhookAccess, Error> {
+    const SECRET_BYTES: std::ops::RangeInclusive<usize> = 8..=256;
+    let bad = |detail| Err(Error::BadWebhookAccess { detail });
+    let secret_hash = match secret {
+        Some(it) if !SECRET_BYTES.contains(&it.expose().len()) => {
+            return bad("A webhook secret is 8 to 256 bytes.");
+        }
+        Some(it) => Some(sha256_hex(it.expose())),
+        None => stored.secret_hash.clone().filter(|_| mode == stored.mode),
+    };
+    let username = username.or_else(|| stored.username.clone().filter(|_| mode == stored.mode));
+    match mode {
+        WebhookMode::Open => Ok(WebhookAccess {
+            mode,
+            username: None,
+            secret_hash: None,
+        }),
+        _ if secret_hash.is_none() => bad("Give the secret that callers have to show."),
+        WebhookMode::Bearer => Ok(WebhookAccess {
+            mode,
+            username: None,
+            secret_hash,
+        }),
+        WebhookMode::Basic => match &username {
+            Some(name) if (1..=100).contains(&name.len()) && !name.contains(':') => {
+                Ok(WebhookAccess {
+                    mode,
+                    username,
+                    secret_hash,
+                })
+            }
+            _ => bad("Give a username of 1 to 100 bytes without a colon."),
+        },
+    }
+}

@@ -1,0 +1,189 @@
+use std::path::Path;
+
+use super::{
+    DockerRuntime,
+    iptables::Iptables,
+    lock,
+    network::Network,
+    rules::{self, CHAIN_FORWARD, CHAIN_INPUT, Family, Plan, Rule},
+};
+use crate::runtime::Isolation;
+
+/// The engine leaves this chain to the host's owner, and asks it first.
+const CHAIN_ENGINE: &str = "DOCKER-USER";
+const RESOLV_CONF: [&str; 2] = ["/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"];
+const RESOLV_CONF_BYTES_MAX: usize = 64 << 10;
+const NAMESERVERS_MAX: usize = 8;
+
+impl DockerRuntime {
+    /// Puts the rules in place that are missing and takes away allowances of
+    /// this installation that are not wanted any more.
+    pub(super) async fn close_host(&self, network: &Network) -> Isolation {
+        let bridge = &network.bridge;
+        if !self.config.manage_firewall {
+            return Isolation::Open(format!(
+                "Openflow was told to leave the firewall alone. Close the host to what comes from \
+                 the interface {bridge} yourself."
+            ));
+        }
+        if !Path::new("/sys/class/net").join(bridge).exists() {
+            return Isolation::Open(format!(
+                "The interface {bridge} is not on this host: the container engine runs elsewhere, \
+                 or without the rights to the host's network. Close that host to what comes from \
+                 {bridge} yourself."
+            ));
+        }
+        let Some(iptables) = Iptables::find("iptables") else {
+            return Isolation::Open(
+                "There is no program `iptables`, so instances reach host services that listen on \
+                 all addresses. Install it."
+                    .into(),
+            );
+        };
+        if let Err(words) = apply(&iptables, &self.plan(network, Family::V4).await).await {
+            return open_for(&words);
+        }
+        let has_v6 = network.info.gateways.iter().any(|it| it.is_ipv6());
+        match self.close_host_v6(network).await {
+            Err(words) if has_v6 => open_for(&words),
+            _ => Isolation::Enforced,
+        }
+    }
+
+    /// Without IPv6 in the network this is a second lock only: containers have
+    /// no address of that family.
+    async fn close_host_v6(&self, network: &Network) -> Result<(), String> {
+        let ip6tables = Iptables::find("ip6tables").ok_or("there is no program `ip6tables`")?;
+        apply(&ip6tables, &self.plan(network, Family::V6).await).await
+    }
+
+    /// Takes all rules for a network away that is gone.
+    pub(super) async fn open_host(&self, network: &Network) {
+        let prefix = Plan::prefix(&network.bridge);
+        for program in ["iptables", "ip6tables"] {
+            let Some(iptables) = Iptables::find(program) else {
+                continue;
+            };
+            for chain in ["INPUT", "FORWARD", CHAIN_ENGINE, CHAIN_INPUT, CHAIN_FORWARD] {
+                let rules = iptables.list(chain).await.ok().flatten();
+                for line in rules.unwrap_or_default() {
+                    if rules::name_of(&line).is_some_and(|name| name.starts_with(&prefix)) {
+                        let _ = iptables.delete(&line).await; // harmless for a bridge that is gone
+                    }
+                }
+            }
+        }
+    }
+
+    /// Says loudly, once for each reason, that the host is open.
+    pub(super) fn note_isolation(&self, isolation: Isolation) {
+        let mut known = lock(&self.isolation);
+        if *known == isolation {
+            return;
+        }
+        match &isolation {
+            Isolation::Open(why) => {
+                tracing::warn!("instances are NOT kept off this host's services: {why}");
+            }
+            Isolation::Enforced | Isolation::Unknown => {
+                tracing::info!("instances are kept off this host's services");
+            }
+        }
+        *known = isolation;
+    }
+
+    async fn plan(&self, network: &Network, family: Family) -> Plan {
+        let config = &self.config;
+        let owner = config.installation.simple().to_string();
+        Plan {
+            family,
+            bridge: network.bridge.clone(),
+            // A UUIDv7 begins with the time; its end is what tells it apart.
+            owner: owner[20..].into(),
+            gateways: network.info.gateways.clone(),
+            host_ports: config.host_ports.clone(),
+            public_ports: config.public_ports.clone(),
+            allowed_networks: config.allowed_networks.clone(),
+            nameservers: nameservers().await,
+        }
+    }
+}
+
+fn open_for(words: &str) -> Isolation {
+    Isolation::Open(format!(
+        "The firewall's rules could not be set ({words}). Run Openflow as root or with the \
+         capability CAP_NET_ADMIN in the host's network."
+    ))
+}
+
+async fn apply(iptables: &Iptables, plan: &Plan) -> Result<(), String> {
+    fill(iptables, plan, CHAIN_INPUT, &plan.input()).await?;
+    fill(iptables, plan, CHAIN_FORWARD, &plan.forward()).await?;
+    jump(iptables, plan, "INPUT", CHAIN_INPUT).await?;
+    let parent = match iptables.list(CHAIN_ENGINE).await? {
+        Some(_) => CHAIN_ENGINE,
+        None => "FORWARD",
+    };
+    jump(iptables, plan, parent, CHAIN_FORWARD).await
+}
+
+async fn fill(
+    iptables: &Iptables,
+    plan: &Plan,
+    chain: &str,
+    wanted: &[Rule],
+) -> Result<(), String> {
+    let present = iptables.list_or_make(chain).await?;
+    let is_present = |rule: &Rule| {
+        let mut names = present.iter().filter_map(|line| rules::name_of(line));
+        names.any(|name| name == rule.name)
+    };
+    for rule in wanted.iter().filter(|it| !is_present(it)) {
+        insert(iptables, chain, rule).await?;
+    }
+    let own = plan.own_prefix();
+    for line in &present {
+        let stale = rules::name_of(line)
+            .is_some_and(|name| name.starts_with(&own) && !wanted.iter().any(|it| it.name == name));
+        if stale {
+            iptables.delete(line).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn jump(iptables: &Iptables, plan: &Plan, parent: &str, chain: &str) -> Result<(), String> {
+    let rule = plan.jump(parent, chain);
+    let present = iptables.list(parent).await?.unwrap_or_default();
+    if present
+        .iter()
+        .any(|line| rules::name_of(line) == Some(rule.name.as_str()))
+    {
+        return Ok(());
+    }
+    insert(iptables, parent, &rule).await
+}
+
+async fn insert(iptables: &Iptables, chain: &str, rule: &Rule) -> Result<(), String> {
+    let mut args = if rule.allows {
+        vec!["-I", chain, "1"]
+    } else {
+        vec!["-A", chain]
+    };
+    args.extend(rule.args.iter().map(String::as_str));
+    iptables.run(&args).await.map(drop)
+}
+
+async fn nameservers() -> Vec<std::net::IpAddr> {
+    let mut found = Vec::new();
+    for path in RESOLV_CONF {
+        let text = tokio::fs::read_to_string(path).await.unwrap_or_default();
+        if text.len() <= RESOLV_CONF_BYTES_MAX {
+            found.extend(rules::nameservers(&text));
+        }
+    }
+    found.sort();
+    found.dedup();
+    found.truncate(NAMESERVERS_MAX);
+    found
+}

@@ -1,3 +1,0 @@
-/// A runtime in memory, for tests.
-#[derive(Default)]
-pub struct FakeRuntime;

@@ -1,0 +1,194 @@
+//! Who may call what: every route of the API stands in one table, and a route
+//! that does not fails the test.
+#![expect(clippy::unwrap_used, reason = "a failed step fails the test")]
+mod support;
+
+use std::collections::BTreeSet;
+
+use Need::{Admin, Anybody, Owner, SignedIn, Viewer};
+use serde_json::Value;
+use sqlx::PgPool;
+use support::{HOST, Person, TestApp, Who};
+use uuid::Uuid;
+
+/// The least that a caller must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Need {
+    Anybody,
+    SignedIn,
+    Viewer,
+    Member,
+    Owner,
+    Admin,
+}
+
+/// Method, path, who may, and a body that is understood (empty: none);
+/// `$email` in it is the target's.
+type Route = (&'static str, &'static str, Need, &'static str);
+
+#[rustfmt::skip]
+const TABLE: &[Route] = &[
+    ("get", "/api/v1/setup", Anybody, ""),
+    ("post", "/api/v1/setup", Anybody, r#"{"token": "x", "email": "a@b", "name": "A", "password": "correct horse"}"#),
+    ("post", "/api/v1/auth/login", Anybody, r#"{"email": "a@b", "password": "x"}"#),
+    ("post", "/api/v1/auth/logout", Anybody, ""),
+    ("get", "/api/v1/auth/me", SignedIn, ""),
+    ("post", "/api/v1/me/password", SignedIn, r#"{"currentPassword": "x", "newPassword": "correct horse"}"#),
+    ("get", "/api/v1/me/sessions", SignedIn, ""),
+    ("delete", "/api/v1/me/sessions/{id}", SignedIn, ""),
+    ("get", "/api/v1/me/tokens", SignedIn, ""),
+    ("post", "/api/v1/me/tokens", SignedIn, r#"{"name": "ci", "scopes": ["read"]}"#),
+    ("delete", "/api/v1/me/tokens/{id}", SignedIn, ""),
+    ("get", "/api/v1/users", Admin, ""),
+    ("post", "/api/v1/users", Admin, r#"{"email": "new@example.com", "name": "New", "password": "correct horse"}"#),
+    ("patch", "/api/v1/users/{id}", Admin, r#"{"name": "Other"}"#),
+    ("delete", "/api/v1/users/{id}", Admin, ""),
+    ("get", "/api/v1/projects", SignedIn, ""),
+    ("post", "/api/v1/projects", SignedIn, r#"{"name": "New"}"#),
+    ("get", "/api/v1/projects/{id}", Viewer, ""),
+    ("patch", "/api/v1/projects/{id}", Owner, r#"{"name": "Other"}"#),
+    ("delete", "/api/v1/projects/{id}", Owner, ""),
+    ("get", "/api/v1/projects/{id}/members", Viewer, ""),
+    ("post", "/api/v1/projects/{id}/members", Owner, r#"{"email": "$email", "role": "viewer"}"#),
+    ("put", "/api/v1/projects/{id}/members/{userId}", Owner, r#"{"role": "viewer"}"#),
+    ("delete", "/api/v1/projects/{id}/members/{userId}", Owner, ""),
+    ("get", "/api/v1/audit", SignedIn, ""),
+];
+
+/// A project with one caller of each sort, and a user to act on.
+struct Fixture {
+    project: Uuid,
+    target: Person,
+    callers: Vec<(&'static str, Option<Need>, Who)>,
+}
+
+impl Fixture {
+    async fn new(t: &TestApp) -> Self {
+        let (owner, member, viewer) = (
+            t.person("Owner").await,
+            t.person("Member").await,
+            t.person("Viewer").await,
+        );
+        let (stranger, admin) = (t.person("Stranger").await, t.admin("Admin").await);
+        let target = t.person("Target").await;
+        let project = t.project(&owner).await;
+        t.add_member(project, &member, "member").await;
+        t.add_member(project, &viewer, "viewer").await;
+        let callers = vec![
+            ("nobody", None, Who::Nobody),
+            ("stranger", Some(Need::SignedIn), stranger.who),
+            ("viewer", Some(Need::Viewer), viewer.who),
+            ("member", Some(Need::Member), member.who),
+            ("owner", Some(Need::Owner), owner.who),
+            ("admin", Some(Need::Admin), admin.who),
+        ];
+        Self {
+            project,
+            target,
+            callers,
+        }
+    }
+
+    fn path(&self, template: &str) -> String {
+        let id = match template {
+            it if it.starts_with("/api/v1/users/") => self.target.id,
+            it if it.starts_with("/api/v1/projects/") => self.project,
+            _ => Uuid::now_v7(),
+        };
+        let path = template.replace("{id}", &id.to_string());
+        path.replace("{userId}", &self.target.id.to_string())
+    }
+
+    fn body(&self, text: &str) -> Value {
+        if text.is_empty() {
+            return Value::Null;
+        }
+        serde_json::from_str(&text.replace("$email", &self.target.email)).unwrap()
+    }
+}
+
+/// What a caller of that standing is refused with, `None` when let through.
+fn expected(need: Need, standing: Option<Need>) -> Option<(u16, &'static str)> {
+    match (need, standing) {
+        (Need::Anybody, _) => None,
+        (_, None) => Some((401, "auth.required")),
+        (need, Some(standing)) if need <= standing => None,
+        (Need::Admin, _) => Some((403, "admin.required")),
+        (_, Some(Need::SignedIn)) => Some((404, "project.not_found")),
+        _ => Some((403, "project.role_required")),
+    }
+}
+
+const REFUSALS: [&str; 4] = [
+    "auth.required",
+    "admin.required",
+    "project.not_found",
+    "project.role_required",
+];
+
+#[sqlx::test(migrator = "openflow_manager::db::MIGRATOR")]
+async fn every_route_lets_in_whom_it_should(pool: PgPool) {
+    let t = TestApp::new(pool).await;
+    for (method, template, need, body) in TABLE.iter().copied() {
+        for n in 0..6 {
+            let f = Fixture::new(&t).await;
+            let (name, standing, who) = &f.callers[n];
+            let answer = t
+                .call(&method.to_uppercase(), &f.path(template), who, f.body(body))
+                .await;
+            let (status, code) = answer.refusal();
+            let refused = REFUSALS.contains(&code).then_some((status, code));
+            assert_eq!(
+                refused,
+                expected(need, *standing),
+                "{method} {template} as {name}"
+            );
+            assert_ne!(status, 500, "{method} {template} as {name}");
+        }
+    }
+}
+
+#[sqlx::test(migrator = "openflow_manager::db::MIGRATOR")]
+async fn every_route_stands_in_the_table(pool: PgPool) {
+    let t = TestApp::new(pool).await;
+    let document = serde_json::to_value(&t.openapi).unwrap();
+    let mut routes = BTreeSet::new();
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        for method in methods.as_object().unwrap().keys() {
+            routes.insert((method.clone(), path.clone()));
+        }
+    }
+    let table = TABLE.iter().map(|it| (it.0.to_owned(), it.1.to_owned()));
+    assert_eq!(routes, table.collect());
+}
+
+#[sqlx::test(migrator = "openflow_manager::db::MIGRATOR")]
+async fn no_change_is_made_across_sites_or_with_a_read_token(pool: PgPool) {
+    let t = TestApp::new(pool).await;
+    let f = Fixture::new(&t).await;
+    let root = t.admin("Root").await;
+    let token = t.token(&root, "read").await;
+    let evil = format!("http://evil.{HOST}");
+    for (method, template, _, body) in TABLE.iter().copied() {
+        if method == "get" {
+            continue;
+        }
+        let (method, path, body) = (method.to_uppercase(), f.path(template), f.body(body));
+        for header in [("origin", &*evil), ("sec-fetch-site", "same-site")] {
+            let answer = t
+                .call_with(&method, &path, &root.who, body.clone(), &[header])
+                .await;
+            assert_eq!(
+                answer.refusal(),
+                (403, "request.cross_site"),
+                "{method} {path}"
+            );
+        }
+        let answer = t.call(&method, &path, &token, body).await;
+        assert_eq!(
+            answer.refusal(),
+            (403, "token.read_only"),
+            "{method} {path}"
+        );
+    }
+}

@@ -1,0 +1,71 @@
+#!/usr/bin/env bash
+# Installs what Openflow needs from the machine's own package archive (Debian, Ubuntu), and starts the Docker Engine.
+#   scripts/install.sh           to run Openflow
+#   scripts/install.sh --test    also what the test suites use: a browser, nginx, MQTT and load tools
+# Installs only what is missing, asks nothing, can be run again at any time.
+set -euo pipefail
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+test=''
+case ${1:-} in
+  '') ;;
+  --test) test=yes ;;
+  *) die "unknown argument '$1'. Usage: scripts/install.sh [--test]" ;;
+esac
+
+postgres_present() { have postgres || compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null; }
+compose_present() { have docker-compose || docker compose version >/dev/null 2>&1; }
+
+missing=()
+# want PACKAGE COMMAND…: the package is wanted unless the command succeeds, wherever the program came from.
+want() {
+  local package=$1
+  shift
+  "$@" >/dev/null 2>&1 || missing+=("$package")
+}
+
+want docker.io have dockerd
+want iptables have iptables
+want postgresql postgres_present
+want ca-certificates test -s /etc/ssl/certs/ca-certificates.crt
+want curl have curl
+want binutils have strip
+# npm fetches Node-RED and Node.js for the image and builds the dashboard.
+want npm have npm
+if [ -n "$test" ]; then
+  want chromium have chromium
+  want nginx-light have nginx
+  want wrk have wrk
+  want mosquitto-clients have mosquitto_sub
+  want docker-compose compose_present
+  want e2fsprogs have mkfs.ext4
+  want openssl have openssl
+  want shellcheck have shellcheck
+fi
+
+if [ ${#missing[@]} -gt 0 ]; then
+  have apt-get || die "this is no Debian-like machine. Install these by hand, then run this again: ${missing[*]}"
+  need_root "installing packages"
+  step "Installing ${missing[*]}"
+  # Openflow runs a PostgreSQL of its own; the package must not start another one beside it.
+  if [ ! -e /etc/postgresql-common/createcluster.d/openflow.conf ] && [[ " ${missing[*]} " == *' postgresql '* ]]; then
+    as_root mkdir -p /etc/postgresql-common/createcluster.d
+    echo 'create_main_cluster = false' | as_root tee /etc/postgresql-common/createcluster.d/openflow.conf >/dev/null
+  fi
+  # Instances keep running while the engine restarts. Only for an engine that we bring in; never an operator's own file.
+  if [ ! -e /etc/docker/daemon.json ] && [[ " ${missing[*]} " == *' docker.io '* ]]; then
+    as_root mkdir -p /etc/docker
+    echo '{"live-restore": true}' | as_root tee /etc/docker/daemon.json >/dev/null
+  fi
+  apt() { as_root env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 "$@"; }
+  with_progress "apt-get update" apt update -q || warn "apt-get update failed; going on with the package lists that are there"
+  with_progress "apt-get install" apt install -y -q --no-install-recommends "${missing[@]}" ||
+    die "the packages could not be installed; the reason is above"
+  # Debian starts nginx with its default page on port 80; the tests start their own.
+  if systemd_runs && [[ " ${missing[*]} " == *' nginx-light '* ]]; then as_root systemctl disable --now --quiet nginx || true; fi
+else
+  say "all packages are there"
+fi
+
+"$(dirname "${BASH_SOURCE[0]}")/docker.sh"
+have cargo || warn "there is no Rust toolchain. To build from source, install it from https://rustup.rs"
