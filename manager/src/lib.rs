@@ -1,4 +1,4 @@
-//! The control plane. Start reading at `app/`, then any slice.
+//! The control plane. Start reading at `app/build.rs`, then any slice.
 pub mod access;
 pub mod app;
 pub mod audit;

@@ -41,7 +41,7 @@ impl DataConfig {
 
     /// What the proxy serves from while the manager is away at its start.
     pub fn proxy_table(&self) -> PathBuf {
-        self.dir.join("proxy-table.json")
+        self.dir.join("routes.json")
     }
 
     /// Held for as long as `openflow up` runs.

@@ -34,7 +34,7 @@ pub struct InstanceConfig {
     )]
     pub node_red_image: String,
     /// Memory of an instance that asks for none, in MiB
-    #[arg(long, env = "OPENFLOW_DEFAULT_MEMORY_MB", default_value_t = 512, value_name = "MIB", value_parser = super::limits::memory_mb())]
+    #[arg(long, env = "OPENFLOW_DEFAULT_MEMORY_MB", default_value_t = 256, value_name = "MIB", value_parser = super::limits::memory_mb())]
     pub default_memory_mb: i32,
     /// CPU cores of an instance that asks for none
     #[arg(long, env = "OPENFLOW_DEFAULT_CPUS", default_value_t = 1.0, value_name = "CORES", value_parser = super::limits::cpus)]
