@@ -1,61 +1,68 @@
-//! The proxy inside `openflow up`: the same one as `openflow-proxy`, on threads
-//! of its own, following the manager over loopback.
+//! The proxy inside `openflow up`.
 use std::net::SocketAddr;
 
 use anyhow::Context as _;
-use openflow_proxy::{Config, Network, Secret, TlsConfig};
+use openflow_proxy::{Config, Secret, TlsConfig};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use url::Url;
 
 use crate::app::Settings;
 
-/// Kept in `<data-dir>`: the table that is served until the manager answers.
-const TABLE_CACHE: &str = "routes.json";
-
-/// The running proxy.
+/// The running proxy. It has worker threads of its own and talks to the
+/// manager through its address alone, as `openflow-proxy` does.
 pub(super) struct Proxy {
     stop: CancellationToken,
     server: JoinHandle<anyhow::Result<()>>,
 }
 
 impl Proxy {
-    /// Begins to serve; follows the feed of the manager at `manager`.
+    /// Begins to serve. `manager` is where the manager listens.
     pub(super) async fn start(settings: &Settings, manager: SocketAddr) -> anyhow::Result<Self> {
         let proxy = openflow_proxy::Proxy::bind(config(settings, manager)?).await?;
         let stop = CancellationToken::new();
-        let server = tokio::spawn(proxy.serve(stop.clone()));
-        Ok(Self { stop, server })
+        Ok(Self {
+            server: tokio::spawn(proxy.serve(stop.clone())),
+            stop,
+        })
+    }
+
+    /// Until it ended by itself, which it never should.
+    pub(super) async fn failed(&mut self) -> anyhow::Error {
+        match (&mut self.server).await {
+            Ok(Ok(())) => anyhow::anyhow!("the proxy ended by itself"),
+            Ok(Err(error)) => error.context("the proxy failed"),
+            Err(error) => anyhow::Error::from(error).context("the proxy failed"),
+        }
     }
 
     /// Takes no more connections and lets those under way finish.
-    pub(super) async fn drain(self) {
+    pub(super) async fn drain(self) -> anyhow::Result<()> {
         self.stop.cancel();
-        match self.server.await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::error!("the proxy ended with an error: {error:#}"),
-            Err(error) => tracing::error!(%error, "the proxy panicked: {error}"),
-        }
+        self.server.await?
     }
 }
 
-fn config(settings: &Settings, manager: SocketAddr) -> anyhow::Result<Config> {
-    let config = &settings.config;
-    let networks = config.proxy.trusted_proxies.iter();
-    let trusted: Result<Vec<Network>, String> = networks.map(|it| it.to_string().parse()).collect();
+fn config(settings: &Settings, mut manager: SocketAddr) -> anyhow::Result<Config> {
+    let (address, proxy) = (&settings.config.address, &settings.config.proxy);
+    if manager.ip().is_unspecified() {
+        manager.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
+    }
+    let url = format!("http://{manager}");
     Ok(Config {
-        listen: config.proxy.listen,
-        listen_tls: config.proxy.listen_tls,
+        listen: proxy.listen,
+        listen_tls: proxy.listen_tls,
         tls: TlsConfig {
-            dir: config.proxy.tls_dir.clone(),
-            self_signed: config.proxy.tls_self_signed.clone(),
-            domain: config.address.domain.clone(),
+            dir: proxy.tls_dir.clone(),
+            self_signed: proxy.tls_self_signed.clone(),
+            domain: address.domain.clone(),
         },
-        manager: Url::parse(&format!("http://{manager}")).context("the manager's address")?,
+        manager: url.parse().context("the manager's address is no URL")?,
         secret: Some(Secret::new(settings.secrets.proxy.expose())),
-        table_cache: Some(config.data.path().join(TABLE_CACHE)),
-        trusted_proxies: trusted.map_err(anyhow::Error::msg)?,
-        redirect_https: config.proxy.redirect_https,
+        table_cache: Some(settings.config.data.proxy_table()),
+        threads: proxy.threads,
+        trusted_proxies: proxy.trusted_proxies.clone(),
+        redirect_https: proxy.redirect_https,
+        limits: proxy.limits.clone(),
         ..Config::default()
     })
 }

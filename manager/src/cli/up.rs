@@ -49,15 +49,17 @@ async fn with_manager(
     app: &App,
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
-    let proxy = Proxy::start(settings, app.address).await?;
+    let mut proxy = Proxy::start(settings, app.address).await?;
     say(format!("Openflow is up: {}", settings.config.public_url()));
     if let Some(url) = &app.setup_url {
         say(format!("Create the first administrator: {url}"));
     }
-    stop.cancelled().await;
+    tokio::select! {
+        () = stop.cancelled() => {}
+        error = proxy.failed() => return Err(error),
+    }
     let _step = Step::begin("Finishing requests under way");
-    proxy.drain().await;
-    Ok(())
+    proxy.drain().await
 }
 
 /// Before anything is started: a taken port is the commonest obstacle.

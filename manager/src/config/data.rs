@@ -39,6 +39,11 @@ impl DataConfig {
         self.dir.join("keys").join(name)
     }
 
+    /// What the proxy serves from while the manager is away at its start.
+    pub fn proxy_table(&self) -> PathBuf {
+        self.dir.join("routes.json")
+    }
+
     /// Held for as long as `openflow up` runs.
     pub fn lock_file(&self) -> PathBuf {
         self.dir.join("openflow.lock")

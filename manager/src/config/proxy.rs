@@ -1,7 +1,7 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use clap::Args;
-use ipnet::IpNet;
+use openflow_proxy::{Limits, Network};
 
 /// The proxy that `openflow up` runs. `openflow-proxy` has the same settings,
 /// and more.
@@ -40,7 +40,17 @@ pub struct ProxyConfig {
         value_name = "NETWORKS",
         value_delimiter = ','
     )]
-    pub trusted_proxies: Vec<IpNet>,
+    pub trusted_proxies: Vec<Network>,
+    /// Worker threads; 0 takes one per core
+    #[arg(
+        long = "proxy-threads",
+        env = "OPENFLOW_PROXY_THREADS",
+        default_value_t = 0,
+        value_name = "NUMBER"
+    )]
+    pub threads: usize,
+    #[command(flatten)]
+    pub limits: Limits,
 }
 
 impl ProxyConfig {
