@@ -1,5 +1,4 @@
 //! The members of projects, through HTTP.
-#![expect(clippy::unwrap_used, reason = "a failed step fails the test")]
 mod support;
 
 use serde_json::{Value, json};

@@ -1,4 +1,6 @@
 //! What instances and callers see of each other's headers.
+#![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
+
 mod support;
 
 use http::Response;
@@ -21,7 +23,10 @@ async fn forwarded_headers_are_ours_and_internal_ones_are_stripped() {
         ("x-openflow-identity", "forged"),
         ("X_Openflow_Identity", "forged"),
         ("x-openflow_session", "forged"),
-        ("connection", "keep-alive, x-listed, x-forwarded-for, x-request-id"),
+        (
+            "connection",
+            "keep-alive, x-listed, x-forwarded-for, x-request-id",
+        ),
         ("x-listed", "hop"),
         ("keep-alive", "timeout=9"),
         ("proxy-authorization", "Basic x"),
@@ -39,7 +44,14 @@ async fn forwarded_headers_are_ours_and_internal_ones_are_stripped() {
     assert!(seen.header("x-request-id").is_some_and(|id| id.len() == 16));
     let mut names: Vec<_> = seen.headers.keys().map(|name| name.as_str()).collect();
     names.sort();
-    let expected = ["host", "x-api_key", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-request-id"];
+    let expected = [
+        "host",
+        "x-api_key",
+        "x-forwarded-for",
+        "x-forwarded-host",
+        "x-forwarded-proto",
+        "x-request-id",
+    ];
     assert_eq!(names, expected);
 }
 
@@ -109,13 +121,24 @@ async fn the_dashboard_keeps_its_cookies_but_no_internal_path() {
         .header("x-openflow-proxy-secret", "guess");
     let reply = proxy.send(sent.body(Full::default()).unwrap()).await;
     assert_eq!(reply.text(), "/api/v1/me");
-    assert_eq!(reply.header("set-cookie"), Some("__Host-openflow=1; Path=/; Secure"));
+    assert_eq!(
+        reply.header("set-cookie"),
+        Some("__Host-openflow=1; Path=/; Secure")
+    );
     let seen = upstream.last();
     assert_eq!(seen.header("host"), Some("example.com:80"));
-    assert_eq!(seen.header("cookie"), Some("__Host-openflow=1; openflow_x=2"));
+    assert_eq!(
+        seen.header("cookie"),
+        Some("__Host-openflow=1; openflow_x=2")
+    );
     assert_eq!(seen.header("authorization"), Some("Bearer ofp_1"));
     assert_eq!(seen.header("x-openflow-proxy-secret"), None);
-    for path in ["/internal/v1/routes", "/INTERNAL/v1/redeem", "//internal/x", "/%69nternal/x"] {
+    for path in [
+        "/internal/v1/routes",
+        "/INTERNAL/v1/redeem",
+        "//internal/x",
+        "/%69nternal/x",
+    ] {
         assert_eq!(proxy.get("example.com", path).await.status, 404, "{path}");
     }
     assert_eq!(upstream.seen().len(), 1);
@@ -125,15 +148,25 @@ async fn the_dashboard_keeps_its_cookies_but_no_internal_path() {
 async fn pages_for_browsers_and_problems_for_programs() {
     let proxy = TestProxy::fixed(table(vec![])).await;
     let reply = proxy.get("nobody.example.com", "/").await;
-    assert_eq!((reply.status.as_u16(), reply.header("content-type")), (404, Some("application/problem+json")));
+    assert_eq!(
+        (reply.status.as_u16(), reply.header("content-type")),
+        (404, Some("application/problem+json"))
+    );
     let problem: serde_json::Value = serde_json::from_slice(&reply.body).unwrap();
-    assert_eq!((&problem["status"], &problem["type"]), (&404.into(), &"about:blank".into()));
+    assert_eq!(
+        (&problem["status"], &problem["type"]),
+        (&404.into(), &"about:blank".into())
+    );
     assert!(problem["requestId"].is_string());
     let sent = request("GET", "nobody.example.com", "/").header("accept", "text/html,*/*;q=0.8");
     let page = proxy.send(sent.body(Full::default()).unwrap()).await;
     assert_eq!(page.status, 404);
     assert!(page.text().starts_with("<!doctype html>"));
-    assert!(page.header("content-security-policy").unwrap().starts_with("default-src 'none'"));
+    assert!(
+        page.header("content-security-policy")
+            .unwrap()
+            .starts_with("default-src 'none'")
+    );
     assert_eq!(page.header("cache-control"), Some("no-store"));
 }
 
@@ -151,6 +184,10 @@ async fn the_admin_listener_tells_readiness_and_counts() {
         "openflow_proxy_requests_total{class=\"other\",status=\"4xx\"} 1",
         "openflow_proxy_response_head_seconds_count 2",
     ] {
-        assert!(metrics.text().lines().any(|each| each == line), "{line}\n{}", metrics.text());
+        assert!(
+            metrics.text().lines().any(|each| each == line),
+            "{line}\n{}",
+            metrics.text()
+        );
     }
 }

@@ -1,11 +1,16 @@
 //! Heads that other servers read differently.
+#![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
+
 mod support;
 
 use support::{HOST, TestProxy, Upstream, raw, route, table};
 
 async fn status_of(proxy: &TestProxy, head: &str) -> u16 {
     let answer = raw(proxy.address, head).await;
-    let status = answer.split(' ').nth(1).unwrap_or_else(|| panic!("no answer to {head:?}: {answer:?}"));
+    let status = answer
+        .split(' ')
+        .nth(1)
+        .unwrap_or_else(|| panic!("no answer to {head:?}: {answer:?}"));
     status.parse().unwrap()
 }
 
@@ -33,7 +38,9 @@ async fn ambiguous_heads_are_refused_and_reach_no_instance() {
         format!("GET /api/..;/x HTTP/1.1\r\n{host}{end}"),
         format!("GET /api\\..\\x HTTP/1.1\r\n{host}{end}"),
         format!("GET /api/%00 HTTP/1.1\r\n{host}{end}"),
-        format!("POST /api/x HTTP/1.1\r\n{host}Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n{end}0\r\n\r\n"),
+        format!(
+            "POST /api/x HTTP/1.1\r\n{host}Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n{end}0\r\n\r\n"
+        ),
         format!("POST /api/x HTTP/1.1\r\n{host}Transfer-Encoding: gzip, chunked\r\n{end}0\r\n\r\n"),
         format!("POST /api/x HTTP/1.1\r\n{host}Transfer-Encoding: gzip\r\n{end}0\r\n\r\n"),
         format!("POST /api/x HTTP/1.1\r\n{host}Content-Length: 1\r\nContent-Length: 2\r\n{end}ab"),
@@ -52,13 +59,24 @@ async fn a_length_beside_chunks_smuggles_nothing() {
     let upstream = Upstream::echo().await;
     let proxy = TestProxy::fixed(table(vec![route(upstream.address)])).await;
     let smuggled = format!("GET /api/smuggled HTTP/1.1\r\nHost: {HOST}\r\n\r\n");
-    for order in ["Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n"] {
-        let head = format!("POST /api/x HTTP/1.1\r\nHost: {HOST}\r\n{order}\r\n0\r\n\r\n{smuggled}");
+    for order in [
+        "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
+        "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n",
+    ] {
+        let head =
+            format!("POST /api/x HTTP/1.1\r\nHost: {HOST}\r\n{order}\r\n0\r\n\r\n{smuggled}");
         let answer = raw(proxy.address, head).await;
-        assert_eq!(answer.matches("HTTP/1.1").count(), 1, "the connection is closed after it: {answer}");
+        assert_eq!(
+            answer.matches("HTTP/1.1").count(),
+            1,
+            "the connection is closed after it: {answer}"
+        );
     }
     for seen in upstream.seen() {
-        assert_eq!((seen.path.as_str(), seen.header("content-length")), ("/api/x", None));
+        assert_eq!(
+            (seen.path.as_str(), seen.header("content-length")),
+            ("/api/x", None)
+        );
     }
 }
 
@@ -66,7 +84,8 @@ async fn a_length_beside_chunks_smuggles_nothing() {
 async fn absolute_form_and_odd_but_legal_heads_are_normalised() {
     let upstream = Upstream::echo().await;
     let proxy = TestProxy::fixed(table(vec![route(upstream.address)])).await;
-    let absolute = format!("GET http://{HOST}/api/x?y HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n");
+    let absolute =
+        format!("GET http://{HOST}/api/x?y HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n");
     assert_eq!(status_of(&proxy, &absolute).await, 200);
     assert_eq!(upstream.last().path, "/api/x?y");
     let http10 = format!("GET /api/old HTTP/1.0\r\nHost: {HOST}\r\n\r\n");
@@ -77,7 +96,10 @@ async fn absolute_form_and_odd_but_legal_heads_are_normalised() {
     );
     assert_eq!(status_of(&proxy, &h2c).await, 200);
     let seen = upstream.last();
-    assert_eq!((seen.header("upgrade"), seen.header("http2-settings")), (None, None));
+    assert_eq!(
+        (seen.header("upgrade"), seen.header("http2-settings")),
+        (None, None)
+    );
 }
 
 #[tokio::test]
@@ -88,7 +110,10 @@ async fn trailers_cannot_carry_our_headers() {
         while !body.ends_with(b"\r\n\r\n") {
             stream.read_buf(&mut body).await.unwrap();
         }
-        let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+        let answer = format!(
+            "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+            body.len()
+        );
         stream.write_all(answer.as_bytes()).await.unwrap();
         stream.write_all(&body).await.unwrap();
     })

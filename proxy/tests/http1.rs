@@ -1,4 +1,6 @@
 //! HTTP/1.1 in and out.
+#![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
+
 mod support;
 
 use std::sync::Arc;
@@ -30,7 +32,10 @@ async fn a_request_and_its_answer_pass_through() {
         .unwrap();
     let reply = proxy.send(sent).await;
     assert_eq!(reply.status, StatusCode::CREATED);
-    assert_eq!((reply.header("x-answer"), reply.text()), (Some("yes"), "hello"));
+    assert_eq!(
+        (reply.header("x-answer"), reply.text()),
+        (Some("yes"), "hello")
+    );
     let seen = upstream.last();
     assert_eq!(seen.path, "/api/a%2Fb?x=1&y=%20");
     assert_eq!(seen.header("host"), Some("wf1.example.com:8080"));
@@ -55,7 +60,9 @@ async fn large_bodies_stream_both_ways() {
     let upstream = Upstream::answering(|seen| Response::new(Full::from(seen.body.clone()))).await;
     let proxy = TestProxy::fixed(table(vec![route(upstream.address)])).await;
     let body: Bytes = (0..9_000_000_u32).map(|byte| byte as u8).collect();
-    let sent = request("POST", HOST, "/api/big").body(Full::from(body.clone())).unwrap();
+    let sent = request("POST", HOST, "/api/big")
+        .body(Full::from(body.clone()))
+        .unwrap();
     let reply = proxy.send(sent).await;
     assert!(reply.body == body, "{} bytes came back", reply.body.len());
 }
@@ -69,7 +76,8 @@ async fn chunked_bodies_and_answers_pass() {
             stream.read_buf(&mut rest).await.unwrap();
         }
         assert_eq!(rest, b"5\r\nhello\r\n0\r\n\r\n");
-        let answer = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n";
+        let answer =
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n";
         stream.write_all(answer.as_bytes()).await.unwrap();
     })
     .await;
@@ -83,7 +91,10 @@ async fn chunked_bodies_and_answers_pass() {
     )
     .await;
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-    assert!(answer.ends_with("0\r\n\r\n") && answer.contains("abc") && answer.contains("de"), "{answer}");
+    assert!(
+        answer.ends_with("0\r\n\r\n") && answer.contains("abc") && answer.contains("de"),
+        "{answer}"
+    );
 }
 
 #[tokio::test]
@@ -109,14 +120,18 @@ async fn an_answer_streams_before_it_is_complete() {
 async fn an_early_answer_comes_through_while_the_upload_goes_on() {
     let upstream = Upstream::raw(async |mut stream: TcpStream, _| {
         read_head(&mut stream).await;
-        stream.write_all(b"HTTP/1.1 413 Too Large\r\nContent-Length: 3\r\n\r\nbig").await.unwrap();
+        stream
+            .write_all(b"HTTP/1.1 413 Too Large\r\nContent-Length: 3\r\n\r\nbig")
+            .await
+            .unwrap();
         let mut rest = Vec::new();
         stream.read_to_end(&mut rest).await.ok();
     })
     .await;
     let proxy = TestProxy::fixed(table(vec![route(upstream.address)])).await;
     let mut stream = TcpStream::connect(proxy.address).await.unwrap();
-    let head = format!("POST /api/x HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: 1000000\r\n\r\nbegun");
+    let head =
+        format!("POST /api/x HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: 1000000\r\n\r\nbegun");
     stream.write_all(head.as_bytes()).await.unwrap();
     let (head, _) = read_head(&mut stream).await;
     assert!(head.starts_with("HTTP/1.1 413"), "{head}");
@@ -126,7 +141,9 @@ async fn an_early_answer_comes_through_while_the_upload_goes_on() {
 async fn a_head_request_has_a_length_and_no_body() {
     let upstream = Upstream::echo().await;
     let proxy = TestProxy::fixed(table(vec![route(upstream.address)])).await;
-    let sent = request("HEAD", HOST, "/api/abc").body(Full::default()).unwrap();
+    let sent = request("HEAD", HOST, "/api/abc")
+        .body(Full::default())
+        .unwrap();
     let reply = proxy.send(sent).await;
     assert_eq!(reply.header("content-length"), Some("8"));
     assert!(reply.body.is_empty());
@@ -147,7 +164,10 @@ async fn interim_answers_are_skipped_and_unasked_switches_refused() {
     .await;
     let proxy = TestProxy::fixed(table(vec![route(upstream.address)])).await;
     assert_eq!(proxy.get(HOST, "/api/x").await.text(), "ok");
-    assert_eq!(proxy.get(HOST, "/api/x").await.status, StatusCode::BAD_GATEWAY);
+    assert_eq!(
+        proxy.get(HOST, "/api/x").await.status,
+        StatusCode::BAD_GATEWAY
+    );
 }
 
 /// Answers one request per connection and then does what `after` says.
@@ -158,7 +178,10 @@ async fn dying(after: fn(usize) -> bool) -> Upstream {
             if after(number) {
                 return; // closes without an answer
             }
-            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await.unwrap();
+            stream
+                .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+                .await
+                .unwrap();
             if number == 0 {
                 read_head(&mut stream).await;
                 return;
@@ -182,7 +205,9 @@ async fn a_post_that_may_have_been_acted_upon_is_not_repeated() {
     let upstream = dying(|_| false).await;
     let proxy = TestProxy::fixed(table(vec![route(upstream.address)])).await;
     assert_eq!(proxy.get(HOST, "/api/1").await.status, StatusCode::OK);
-    let post = request("POST", HOST, "/api/2").body(Full::default()).unwrap();
+    let post = request("POST", HOST, "/api/2")
+        .body(Full::default())
+        .unwrap();
     assert_eq!(proxy.send(post).await.status, StatusCode::BAD_GATEWAY);
     assert_eq!(upstream.connections(), 1);
 }
@@ -191,7 +216,10 @@ async fn a_post_that_may_have_been_acted_upon_is_not_repeated() {
 async fn a_fresh_connection_that_dies_is_an_error_at_once() {
     let upstream = dying(|_| true).await;
     let proxy = TestProxy::fixed(table(vec![route(upstream.address)])).await;
-    assert_eq!(proxy.get(HOST, "/api/1").await.status, StatusCode::BAD_GATEWAY);
+    assert_eq!(
+        proxy.get(HOST, "/api/1").await.status,
+        StatusCode::BAD_GATEWAY
+    );
     assert_eq!(upstream.connections(), 1);
 }
 
@@ -223,7 +251,8 @@ async fn nobody_listening_is_a_502_and_a_cut_answer_a_cut_connection() {
     let address = upstream.address;
     drop(upstream);
     let proxy = TestProxy::fixed(table(vec![route(address)])).await;
-    support::eventually(async || proxy.get(HOST, "/api/x").await.status == StatusCode::BAD_GATEWAY).await;
+    support::eventually(async || proxy.get(HOST, "/api/x").await.status == StatusCode::BAD_GATEWAY)
+        .await;
 
     let arrived = Arc::new(Notify::new());
     let cut = Arc::clone(&arrived);
@@ -231,7 +260,10 @@ async fn nobody_listening_is_a_502_and_a_cut_answer_a_cut_connection() {
         let cut = Arc::clone(&cut);
         async move {
             read_head(&mut stream).await;
-            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\npart").await.unwrap();
+            stream
+                .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\npart")
+                .await
+                .unwrap();
             cut.notified().await;
         }
     })
@@ -253,5 +285,8 @@ async fn a_silent_upstream_is_a_504() {
         config.limits.response_timeout = std::time::Duration::from_millis(200);
     })
     .await;
-    assert_eq!(proxy.get(HOST, "/api/x").await.status, StatusCode::GATEWAY_TIMEOUT);
+    assert_eq!(
+        proxy.get(HOST, "/api/x").await.status,
+        StatusCode::GATEWAY_TIMEOUT
+    );
 }

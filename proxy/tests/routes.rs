@@ -1,4 +1,6 @@
 //! Where the table comes from, and what the proxy says when it does not forward.
+#![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
+
 mod support;
 
 use std::os::unix::fs::PermissionsExt as _;
@@ -6,7 +8,9 @@ use std::os::unix::fs::PermissionsExt as _;
 use http::StatusCode;
 use openflow_proxy::{Proxy, Secret};
 use openflow_route_api::{Route, RouteState};
-use support::{FakeManager, HOST, TestProxy, Upstream, config, eventually, get_from, loopback, route, table};
+use support::{
+    FakeManager, HOST, TestProxy, Upstream, config, eventually, get_from, loopback, route, table,
+};
 
 #[tokio::test]
 async fn changes_of_the_feed_are_served_and_errors_keep_the_last_table() {
@@ -29,10 +33,16 @@ async fn changes_of_the_feed_are_served_and_errors_keep_the_last_table() {
 #[tokio::test]
 async fn without_any_table_the_proxy_asks_to_wait() {
     let mut config = config();
-    config.manager = format!("http://{}", loopback()).replace(":0", ":9").parse().unwrap();
+    config.manager = format!("http://{}", loopback())
+        .replace(":0", ":9")
+        .parse()
+        .unwrap();
     let proxy = TestProxy::start(config, tempfile::tempdir().unwrap()).await;
     let reply = proxy.get(HOST, "/").await;
-    assert_eq!((reply.status, reply.header("retry-after")), (StatusCode::SERVICE_UNAVAILABLE, Some("1")));
+    assert_eq!(
+        (reply.status, reply.header("retry-after")),
+        (StatusCode::SERVICE_UNAVAILABLE, Some("1"))
+    );
     let ready = get_from(proxy.admin.unwrap(), "localhost", "/ready").await;
     assert_eq!(ready.status, StatusCode::SERVICE_UNAVAILABLE);
 }
@@ -44,7 +54,10 @@ async fn a_wrong_secret_gets_no_table() {
     config.manager = manager.url();
     config.secret = Some(Secret::new("wrong"));
     let proxy = TestProxy::start(config, tempfile::tempdir().unwrap()).await;
-    assert_eq!(proxy.get(HOST, "/").await.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(
+        proxy.get(HOST, "/").await.status,
+        StatusCode::SERVICE_UNAVAILABLE
+    );
 }
 
 #[tokio::test]
@@ -80,12 +93,16 @@ async fn a_fixed_table_is_read_again_when_it_changes() {
     let upstream = Upstream::echo().await;
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("routes.json");
-    let write = |routes| std::fs::write(&path, serde_json::to_vec(&table(routes)).unwrap()).unwrap();
+    let write =
+        |routes| std::fs::write(&path, serde_json::to_vec(&table(routes)).unwrap()).unwrap();
     write(vec![]);
     let mut config = config();
     config.routes = Some(path.clone());
     let proxy = TestProxy::start(config, tempfile::tempdir().unwrap()).await;
-    assert_eq!(proxy.get(HOST, "/api/x").await.status, StatusCode::NOT_FOUND);
+    assert_eq!(
+        proxy.get(HOST, "/api/x").await.status,
+        StatusCode::NOT_FOUND
+    );
     write(vec![route(upstream.address)]);
     eventually(async || proxy.get(HOST, "/api/x").await.status == StatusCode::OK).await;
     std::fs::write(&path, "not JSON").unwrap();
@@ -109,7 +126,10 @@ async fn the_fixed_table_of_the_contract_suffices() {
     config.routes = Some(path);
     let proxy = TestProxy::start(config, folder).await;
     assert_eq!(proxy.get(HOST, "/api/x").await.text(), "/api/x");
-    assert_eq!(proxy.get("example.com", "/").await.status, StatusCode::NOT_FOUND);
+    assert_eq!(
+        proxy.get("example.com", "/").await.status,
+        StatusCode::NOT_FOUND
+    );
 }
 
 #[tokio::test]
@@ -132,7 +152,11 @@ async fn states_without_service_are_explained() {
         let reply = proxy.get(HOST, "/api/x").await;
         assert_eq!(reply.status, StatusCode::SERVICE_UNAVAILABLE);
         assert!(reply.header("retry-after").is_some());
-        assert!(reply.text().contains(words) && reply.text().contains("exit code 134"), "{}", reply.text());
+        assert!(
+            reply.text().contains(words) && reply.text().contains("exit code 134"),
+            "{}",
+            reply.text()
+        );
     }
     assert_eq!(upstream.seen().len(), 0);
 }

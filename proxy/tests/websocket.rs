@@ -1,10 +1,19 @@
 //! Upgrades: what passes, what never does, and when they end.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a failed step fails the test"
+)]
+
 mod support;
 
 use std::sync::{Arc, Mutex};
 
 use openflow_route_api::{Role, RouteState};
-use support::{ADA, FakeManager, HOST, PATIENCE, TestProxy, Upstream, cookie, raw, read_head, route, signed_route, table};
+use support::{
+    ADA, FakeManager, HOST, PATIENCE, TestProxy, Upstream, cookie, raw, read_head, route,
+    signed_route, table,
+};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -57,13 +66,19 @@ async fn open(proxy: &TestProxy, head: &str) -> (String, TcpStream) {
 async fn echoes(stream: &mut TcpStream, text: &[u8]) {
     stream.write_all(text).await.unwrap();
     let mut back = vec![0; text.len()];
-    timeout(PATIENCE, stream.read_exact(&mut back)).await.unwrap().unwrap();
+    timeout(PATIENCE, stream.read_exact(&mut back))
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(back, text);
 }
 
 async fn closes(mut stream: TcpStream) {
     let mut rest = Vec::new();
-    timeout(PATIENCE, stream.read_to_end(&mut rest)).await.expect("still open").ok();
+    timeout(PATIENCE, stream.read_to_end(&mut rest))
+        .await
+        .expect("still open")
+        .ok();
 }
 
 #[tokio::test]
@@ -72,15 +87,27 @@ async fn bytes_pass_both_ways_after_the_101() {
     let proxy = TestProxy::fixed(table(vec![route(upstream.address)])).await;
     let sent = upgrade("/api/ws", "") + "sent too early";
     let (head, mut stream) = open(&proxy, &sent).await;
-    assert!(head.contains("sec-websocket-accept: abc") && head.contains("upgrade: websocket"), "{head}");
+    assert!(
+        head.contains("sec-websocket-accept: abc") && head.contains("upgrade: websocket"),
+        "{head}"
+    );
     let mut early = [0; 14];
-    timeout(PATIENCE, stream.read_exact(&mut early)).await.unwrap().unwrap();
-    assert_eq!(&early, b"sent too early", "held back until the 101, then passed");
+    timeout(PATIENCE, stream.read_exact(&mut early))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(
+        &early, b"sent too early",
+        "held back until the 101, then passed"
+    );
     for _ in 0..3 {
         echoes(&mut stream, b"hello").await;
     }
     let head = heads.lock().unwrap()[0].to_lowercase();
-    assert!(head.contains("connection: upgrade\r\n") && head.contains("sec-websocket-key:"), "{head}");
+    assert!(
+        head.contains("connection: upgrade\r\n") && head.contains("sec-websocket-key:"),
+        "{head}"
+    );
     stream.shutdown().await.unwrap();
     closes(stream).await;
 }
@@ -105,14 +132,29 @@ async fn editor_sockets_need_a_cookie_and_their_own_page() {
     for (headers, status) in [
         (String::new(), "401"),
         ("Cookie: openflow_token=forged\r\n".to_owned(), "401"),
-        (format!("Cookie: {cookie}\r\nOrigin: http://evil.example.com\r\n"), "403"),
-        (format!("Cookie: {cookie}\r\nOrigin: http://wf1.example.com.evil.org\r\n"), "403"),
-        (format!("Cookie: {cookie}\r\nOrigin: http://{HOST}:1\r\n"), "403"),
+        (
+            format!("Cookie: {cookie}\r\nOrigin: http://evil.example.com\r\n"),
+            "403",
+        ),
+        (
+            format!("Cookie: {cookie}\r\nOrigin: http://wf1.example.com.evil.org\r\n"),
+            "403",
+        ),
+        (
+            format!("Cookie: {cookie}\r\nOrigin: http://{HOST}:1\r\n"),
+            "403",
+        ),
         (format!("Cookie: {cookie}\r\nOrigin: null\r\n"), "403"),
-        (format!("Cookie: {cookie}\r\nOrigin: http://{HOST}\r\n"), "101"),
+        (
+            format!("Cookie: {cookie}\r\nOrigin: http://{HOST}\r\n"),
+            "101",
+        ),
     ] {
         let (head, _) = open(&proxy, &upgrade("/comms", &headers)).await;
-        assert!(head.starts_with(&format!("HTTP/1.1 {status}")), "{headers}: {head}");
+        assert!(
+            head.starts_with(&format!("HTTP/1.1 {status}")),
+            "{headers}: {head}"
+        );
     }
     let heads = heads.lock().unwrap();
     assert_eq!(heads.len(), 1);
@@ -140,7 +182,10 @@ async fn ended_by(change: impl FnOnce(&FakeManager, Uuid)) {
     let manager = FakeManager::with(vec![signed_route(upstream.address)]).await;
     let proxy = TestProxy::following(&manager).await;
     let session = Uuid::new_v4();
-    let headers = format!("Cookie: {}\r\nOrigin: http://{HOST}\r\n", cookie(ADA, session));
+    let headers = format!(
+        "Cookie: {}\r\nOrigin: http://{HOST}\r\n",
+        cookie(ADA, session)
+    );
     let (_, mut stream) = open(&proxy, &upgrade("/comms", &headers)).await;
     echoes(&mut stream, b"hello").await;
     manager.change(|table| table.routes[0].detail = Some("something else changed".to_owned()));

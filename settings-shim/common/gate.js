@@ -168,7 +168,7 @@ function createGate({ settings, redeem, policy, health, now = Date.now }) {
       const { value: accessToken, query } = takeParameter(target.query, 'access_token');
       req.url = target.path + query;
       const person = identify(req, true) ?? (accessToken !== null && isOwnOrigin(req) ? (await redeem(accessToken)).person : null);
-      if (!person) return refuseUpgrade(socket, 401);
+      if (!person) return refuseUpgrade(socket, policy.isEditorApi(target.path.toLowerCase()) ? 401 : 404);
       if (!policy.isFrontDoor(target.path) && person.role === 'viewer') return refuseUpgrade(socket, 403);
       admit(req, person);
       policy.guardSocket?.(socket, target.path, person);

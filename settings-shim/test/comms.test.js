@@ -66,7 +66,7 @@ const refusals = {
   'a wrong token in the URL': [{}, '/comms?access_token=wrong', 401],
   'the magic token in the URL': [{}, `/comms?access_token=${MAGIC}`, 401],
   'nothing, in capitals': [{}, '/COMMS', 401],
-  'nothing, on a path that nobody serves': [{}, '/elsewhere', 401],
+  'nothing, on a path that only a flow might have': [{}, '/elsewhere', 404],
   'a viewer, on another path than the editor’s': [identity('viewer'), '/elsewhere', 403],
 };
 for (const [who, [headers, path, status]] of Object.entries(refusals)) {

@@ -55,7 +55,7 @@ for uid in 1000 61234; do
   wait_for 60 "flows to run" flows_run || { docker logs "$name" >&2; die "the flows did not start"; }
   expect "nobody is refused" 401 "$(curl --silent --output /dev/null --write-out '%{http_code}' "$base/flows")"
   expect "a deploy" 204 "$(admin --output /dev/null --write-out '%{http_code}' --data "$flow" "$base/flows")"
-  expect "a flow runs as uid $uid, sees no secret, cannot write outside /data" "$uid 0 touch: /x: Read-only file system" "$(who | tr '\n' ' ' | sed 's/ $//')"
+  expect "a flow runs as uid $uid, sees no secret, cannot write outside /data" "$uid 0 touch: /x: Read-only file system" "$(who | tr '\n' ' ' | sed "s/cannot touch '\(.*\)'/\1/; s/ $//")"
   admin --header 'Accept: application/json' "$base/nodes" >"$work/nodes"
   expect "every one of Node-RED's own nodes loads" 'yes 0' "$(grep -q '"node-red/httprequest"' "$work/nodes" && echo yes) $(grep -o '"err"' "$work/nodes" | wc -l)"
   expect "npm runs" 0 "$(docker exec "$name" npm --version >/dev/null && echo $?)"

@@ -77,6 +77,14 @@ describe('signing in', () => {
     assert.equal(page.url(), `${mock.origin}/projects/p-plant?q=line`)
   })
 
+  test('tells when the browser does not keep the session cookie', async () => {
+    // As over plain http on a host name: the answer comes, its Secure cookie is dropped.
+    await page.route('**/auth/login', (route) => route.fulfill({ status: 204 }))
+    await go('/login')
+    await signIn(page)
+    await visible(page.getByText('Your browser did not keep the session'))
+  })
+
   test('shows a refusal with its request id', async () => {
     await go('/login')
     await page.getByLabel('Email').fill('ada@example.com')
@@ -143,7 +151,7 @@ describe('working', () => {
     await button('Create instance', dialog).dblclick()
     await page.waitForURL('**/instances/**')
     await visible(page.getByTestId('status').getByText('Running'))
-    await visible(page.getByRole('link', { name: /Open the editor/ }))
+    await visible(page.getByRole('link', { name: /Open editor/ }))
     assert.equal(posts, 1)
     assert.deepEqual(byName('Greenhouse & Co').resources, { memoryMb: 384, cpus: 0.5 })
   })
@@ -159,6 +167,30 @@ describe('working', () => {
     await page.keyboard.press('Escape')
     await dialog.waitFor({ state: 'detached' })
     assert.equal(path(), '/projects/p-plant')
+  })
+
+  test('a dialog takes the focus and gives it back', async () => {
+    await go('/projects/p-plant')
+    await button('New instance').focus()
+    await page.keyboard.press('Enter')
+    await page.waitForFunction(() => document.activeElement?.closest('dialog') && document.activeElement.matches('input'))
+    await page.keyboard.press('Escape')
+    await page.waitForFunction(() => document.activeElement?.textContent?.includes('New instance'))
+  })
+
+  test('nothing scrolls sideways in a narrow window', async () => {
+    await page.setViewportSize({ width: 380, height: 700 })
+    const { id } = byName('ERP bridge with a rather long descriptive name for wrapping')
+    const pages = ['/', '/projects/p-plant', '/projects/p-plant/members', '/projects/p-plant/audit', '/account']
+    pages.push(...['', '/logs', '/env', '/aliases', '/settings'].map((tab) => `/instances/${id}${tab}`))
+    pages.push(...['users', 'stacks', 'templates?edit=new', 'audit'].map((tab) => `/admin/${tab}`))
+    for (const address of pages) {
+      await go(address)
+      await visible(page.locator('h1'))
+      await page.getByText('Loading…').waitFor({ state: 'detached' })
+      const extra = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth)
+      assert.equal(extra, 0, `${address} is ${extra} px too wide`)
+    }
   })
 
   test('the list follows events, and goes on by asking when they stop', async () => {

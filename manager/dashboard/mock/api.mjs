@@ -59,10 +59,10 @@ export function buildApi(state) {
     const all = state.audit.filter(
       (entry) =>
         (!projectId || entry.projectId === projectId) &&
-        (!query.get('action') || entry.action === query.get('action')) &&
+        (!query.get('action') || entry.action === query.get('action') || entry.action.startsWith(`${query.get('action')}.`)) &&
         (!query.get('actor') || entry.actor.id === query.get('actor')),
     )
-    const start = query.get('before') ? all.findIndex(({ id }) => id === query.get('before')) + 1 : 0
+    const start = query.get('cursor') ? all.findIndex(({ id }) => id === query.get('cursor')) + 1 : 0
     const items = all.slice(start, start + limit)
     return [200, { items, nextCursor: start + limit < all.length ? items.at(-1).id : null }]
   })

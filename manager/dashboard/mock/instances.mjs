@@ -73,7 +73,7 @@ export function addInstances({ state, router, page, find, need, record }) {
     const instance = get(user, params.id, ...WRITE)
     if (body.subdomain) checkName(body.subdomain, 'subdomain', instance.id)
     if (body.resources?.memoryMb < 128) {
-      throw new Refusal(422, 'invalid', 'The limits are not valid.', { 'resources.memoryMb': ['At least 128 MB.'] })
+      throw new Refusal(422, 'invalid', 'The limits are not valid.', { resources: ['At least 128 MB.'] })
     }
     const { webhookAccess, ...rest } = body
     Object.assign(instance, rest)

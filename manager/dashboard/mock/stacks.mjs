@@ -11,10 +11,16 @@ export function addStacks({ state, router, page, find, admin }) {
   router.on('POST', '/stacks', ({ user, body }) => {
     admin(user)
     named(state.stacks, 'stack', body.name)
-    const stack = { id: randomUUID(), ...body, version: null, status: 'pulling', statusDetail: null, isDefault: false, createdAt: new Date().toISOString() }
+    const stack = { id: randomUUID(), ...body, version: '', status: 'pulling', statusDetail: null, isDefault: false, createdAt: new Date().toISOString() }
     state.stacks.push(stack)
     setTimeout(() => Object.assign(stack, { status: 'ready', version: '4.1.2' }), 3_000).unref()
     return [201, stack]
+  })
+  router.on('PATCH', '/stacks/:id', ({ user, params, body }) => {
+    admin(user)
+    const stack = find(state.stacks, params.id, 'stack')
+    if (body.isDefault) for (const other of state.stacks) if (other.engine === stack.engine) other.isDefault = other === stack
+    return [200, Object.assign(stack, body)]
   })
   router.on('DELETE', '/stacks/:id', ({ user, params }) => {
     admin(user)

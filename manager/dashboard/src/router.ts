@@ -16,6 +16,9 @@ declare module 'vue-router' {
   }
 }
 
+/** The path for which the page was loaded anew, in the session storage. */
+const RELOADED = 'openflow.reloaded'
+
 const text = (value: unknown): string | undefined => (typeof value === 'string' ? value : undefined)
 
 const routes: RouteRecordRaw[] = [
@@ -84,6 +87,7 @@ const routes: RouteRecordRaw[] = [
 
 /** Every page but setup and sign-in asks who is there, and sends a stranger to sign in and back. */
 async function requireSession(to: RouteLocationNormalized, client: QueryClient) {
+  if (to.name === 'login' && (await setupNeeded().catch(() => false))) return { name: 'setup' }
   if (to.meta.open) return true
   try {
     await ensureMe(client)
@@ -107,18 +111,23 @@ export function buildRouter(client: QueryClient): Router {
     scrollBehavior: (to, from, saved) => saved ?? (to.path === from.path ? undefined : { top: 0 }),
   })
 
-  router.beforeEach((to) => requireSession(to, client))
-  router.afterEach((to, from) => {
+  // A change of the query alone, such as a filter being typed, stays on the page.
+  router.beforeEach((to, from) => (to.path === from.path && from.matched.length > 0) || requireSession(to, client))
+  router.afterEach((to, from, failure) => {
+    if (!failure) sessionStorage.removeItem(RELOADED)
     if (to.path === from.path) return
     if (to.meta.title) {
       document.title = `${to.meta.title} · Openflow`
       if (from.matched.length > 0) void announce(to.meta.title)
     }
   })
-  router.onError((_error, to) => {
+  router.onError((error, to) => {
     // After an upgrade the old page asks for chunks that are gone: load the new page, once.
-    if (sessionStorage.getItem('reloaded-for') === to.fullPath) return
-    sessionStorage.setItem('reloaded-for', to.fullPath)
+    if (sessionStorage.getItem(RELOADED) === to.fullPath) {
+      toastProblem(problemOf(error))
+      return
+    }
+    sessionStorage.setItem(RELOADED, to.fullPath)
     window.location.assign(to.fullPath)
   })
   return router

@@ -8,7 +8,7 @@ const TMP_BYTES: i64 = 64 << 20;
 const STOP_GRACE: Duration = Duration::from_secs(10);
 /// Of the memory limit: what the engine's heap may take, so that a leak ends
 /// in a readable message and not in the kernel's killer.
-const HEAP_SHARE: f64 = 0.65;
+const HEAP_SHARE: f64 = 0.62;
 
 /// Inside port of an engine.
 pub(super) fn port(engine: Engine) -> u16 {

@@ -1,5 +1,7 @@
 //! The test vectors that the settings shim checks too. They were computed with
 //! another implementation, so both sides cannot be wrong in the same way.
+#![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
+
 use openflow_route_api::{CookieClaims, IdentityClaims, Key, identity_key};
 use serde::Deserialize;
 

@@ -1,9 +1,6 @@
 //! Landing with `?access_token=`: the token is redeemed once at the manager and
 //! replaced by the editor cookie. It reaches no log, instance or `Referer`.
-use std::sync::Arc;
-
 use crate::{
-    answer::Refusal,
     forward::percent_decode,
     routes::{CompiledRoute, Manager, RedeemError, Session, Table},
 };
@@ -46,38 +43,45 @@ pub(crate) fn take_access_token(target: &str) -> Option<Landing> {
     Some(Landing { target, token })
 }
 
+/// Why a landing does not sign in.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LandingError {
+    #[error("the access token is used up, expired or for another instance")]
+    Gone,
+    #[error("the browser is signed in as somebody else")]
+    OtherPerson { signed_in: String, invited: String },
+    #[error("the access token cannot be checked now")]
+    CannotRedeem,
+}
+
 /// Redeems the token for this instance.
 ///
 /// `present` is who the browser is signed in as already: another person's
 /// session is never replaced silently.
-///
-/// # Errors
-/// `TokenGone`, `OtherPerson`, or `CannotRedeem` when the manager is away.
 pub(crate) async fn land(
     landing: &Landing,
     table: &Table,
-    route: &Arc<CompiledRoute>,
+    route: &CompiledRoute,
     manager: Option<&Manager>,
     present: Option<SignedIn>,
-    launch: Option<String>,
-) -> Result<SignedIn, Refusal> {
-    let manager = manager.ok_or(Refusal::CannotRedeem)?;
+) -> Result<SignedIn, LandingError> {
+    let manager = manager.ok_or(LandingError::CannotRedeem)?;
     if landing.token.is_empty() || TOKEN_BYTES_MAX < landing.token.len() {
-        return Err(Refusal::TokenGone { launch });
+        return Err(LandingError::Gone);
     }
     let redeemed = match manager.redeem(route.instance_id, &landing.token).await {
         Ok(redeemed) => redeemed,
-        Err(RedeemError::Gone) => return Err(Refusal::TokenGone { launch }),
+        Err(RedeemError::Gone) => return Err(LandingError::Gone),
         Err(error) => {
             tracing::warn!(instance.id = %route.instance_id, %error, "an access token could not be checked");
-            return Err(Refusal::CannotRedeem);
+            return Err(LandingError::CannotRedeem);
         }
     };
     if table.access.revoked_sessions.contains(&redeemed.session_id) {
-        return Err(Refusal::TokenGone { launch });
+        return Err(LandingError::Gone);
     }
     if let Some(present) = present.filter(|present| present.session.user_id != redeemed.user_id) {
-        return Err(Refusal::OtherPerson {
+        return Err(LandingError::OtherPerson {
             signed_in: present.name,
             invited: redeemed.name,
         });

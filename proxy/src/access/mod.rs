@@ -7,7 +7,7 @@ mod paths;
 mod webhook;
 
 pub(crate) use cookie::{SignedIn, clearing_cookie, session_cookie, signed_in};
-pub(crate) use landing::{Landing, land, take_access_token};
+pub(crate) use landing::{Landing, LandingError, land, take_access_token};
 pub(crate) use origin::is_own_page;
 pub(crate) use paths::PathClass;
 pub(crate) use webhook::check as check_webhook;

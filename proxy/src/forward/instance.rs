@@ -11,7 +11,7 @@ use super::{
     upstream::{PoolKey, UpstreamError},
 };
 use crate::{
-    access::{self, Landing, PathClass, SignedIn},
+    access::{self, Landing, LandingError, PathClass, SignedIn},
     answer::{self, Refusal, SIGN_OUT_PATH},
     clock::unix_now,
     metrics::RequestClass,
@@ -115,18 +115,21 @@ impl<'a> Visit<'a> {
 
     /// `?access_token=`: redeem, set the cookie, and go on without the token.
     async fn land(&mut self, landing: Landing, present: Option<SignedIn>, key: &Key) -> Answer {
-        let launch = self.launch_url(&landing.target);
-        let manager = self.call.client.shared.manager.clone();
-        let manager = manager.as_deref();
-        let person =
-            access::land(&landing, &self.table, &self.route, manager, present, launch).await?;
+        // Asked for first: a token must not be used up for nothing.
+        let keys = &self.table.access.cookie_keys;
+        let cookie_key = keys.first().ok_or(Refusal::CannotRedeem)?;
+        let manager = self.call.client.shared.manager.as_deref();
+        let landed = access::land(&landing, &self.table, &self.route, manager, present).await;
+        let person = landed.map_err(|error| match error {
+            LandingError::Gone => Refusal::TokenGone {
+                launch: self.launch_url(&landing.target),
+            },
+            LandingError::OtherPerson { signed_in, invited } => {
+                Refusal::OtherPerson { signed_in, invited }
+            }
+            LandingError::CannotRedeem => Refusal::CannotRedeem,
+        })?;
         let now = unix_now();
-        let cookie_key = self
-            .table
-            .access
-            .cookie_keys
-            .first()
-            .ok_or(Refusal::CannotRedeem)?;
         let cookie =
             access::session_cookie(&person, &self.route, cookie_key, now, self.call.is_https);
         let cookie = HeaderValue::try_from(cookie).map_err(|_| Refusal::CannotRedeem)?;

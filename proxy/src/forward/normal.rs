@@ -1,9 +1,10 @@
 //! The one normal form of a request's host and path, for routing, access and
 //! the upstream alike. What has no normal form is refused before anything else
 //! looks at it.
-use http::{HeaderMap, Method, Uri, Version, header, request, uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, header, request, uri};
 
 const HOST_BYTES_MAX: usize = 253;
+const HEAD_BYTES_MAX: usize = 64 * 1024;
 
 /// Why a request's head is refused; the text is for the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -22,6 +23,8 @@ pub(crate) enum BadRequest {
     InvalidPath,
     #[error("the request's framing is ambiguous")]
     Framing,
+    #[error("the request's head is larger than 64 KiB")]
+    TooLarge,
 }
 
 /// A validated host: lower-case, no trailing dot, at most 253 bytes.
@@ -124,6 +127,9 @@ pub(crate) fn check(parts: &request::Parts) -> Result<Host, BadRequest> {
     if parts.method == Method::CONNECT {
         return Err(BadRequest::ForeignTarget);
     }
+    if HEAD_BYTES_MAX < head_bytes(parts) {
+        return Err(BadRequest::TooLarge);
+    }
     let host = request_host(parts)?;
     if parts.headers.contains_key(header::TRANSFER_ENCODING) {
         check_transfer_encoding(parts)?;
@@ -133,6 +139,16 @@ pub(crate) fn check(parts: &request::Parts) -> Result<Host, BadRequest> {
     }
     check_path(parts.uri.path())?;
     Ok(host)
+}
+
+/// hyper stops at such a size too, but only between reads.
+fn head_bytes(parts: &request::Parts) -> usize {
+    let target = parts
+        .uri
+        .path_and_query()
+        .map_or(0, |target| target.as_str().len());
+    let header = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len() + 4;
+    target + parts.headers.iter().map(header).sum::<usize>()
 }
 
 fn request_host(parts: &request::Parts) -> Result<Host, BadRequest> {

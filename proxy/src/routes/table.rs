@@ -1,5 +1,9 @@
 //! The route table, compiled for look-ups on the request path. Pure.
-use std::{collections::HashMap, net::SocketAddr, sync::Arc};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    net::SocketAddr,
+    sync::Arc,
+};
 
 use openflow_route_api::{
     Access, Engine, Key, Role, Route, RouteState, RouteTable, TABLE_VERSION, WebhookAccess,
@@ -103,11 +107,13 @@ impl Table {
             }
             instances.insert(compiled.instance_id, Arc::clone(&compiled));
             for name in names {
-                let name = normal_name(&name);
-                if hosts.contains_key(&name) {
-                    problems.push(RouteProblem::RepeatedHost(name));
-                } else {
-                    hosts.insert(name, Arc::clone(&compiled));
+                match hosts.entry(normal_name(&name)) {
+                    Entry::Vacant(host) => {
+                        host.insert(Arc::clone(&compiled));
+                    }
+                    Entry::Occupied(host) => {
+                        problems.push(RouteProblem::RepeatedHost(host.key().clone()));
+                    }
                 }
             }
         }

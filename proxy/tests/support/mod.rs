@@ -1,5 +1,11 @@
 //! Real sockets on both sides: upstreams, a fake manager, a proxy, clients.
-#![allow(dead_code, unused_imports, reason = "each test program uses its part")]
+#![allow(
+    dead_code,
+    unused_imports,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "each test program uses its part; a failed step fails the test"
+)]
 
 mod manager;
 mod upstream;
@@ -14,7 +20,9 @@ use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::TokioIo;
 use openflow_proxy::{Config, Proxy};
-use openflow_route_api::{Engine, Key, Route, RouteState, RouteTable, TABLE_VERSION, WebhookAccess, identity_key};
+use openflow_route_api::{
+    Engine, Key, Route, RouteState, RouteTable, TABLE_VERSION, WebhookAccess, identity_key,
+};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -142,7 +150,8 @@ impl TestProxy {
 
     pub(crate) async fn ready(&self) {
         let admin = self.admin.unwrap();
-        eventually(async || get_from(admin, "localhost", "/ready").await.status == StatusCode::OK).await;
+        eventually(async || get_from(admin, "localhost", "/ready").await.status == StatusCode::OK)
+            .await;
     }
 
     pub(crate) async fn get(&self, host: &str, path: &str) -> Reply {
@@ -172,25 +181,41 @@ impl Reply {
 }
 
 pub(crate) fn request(method: &str, host: &str, path: &str) -> http::request::Builder {
-    Request::builder().method(method).uri(path).header("host", host)
+    Request::builder()
+        .method(method)
+        .uri(path)
+        .header("host", host)
 }
 
 pub(crate) async fn get_from(address: SocketAddr, host: &str, path: &str) -> Reply {
-    send_to(address, request("GET", host, path).body(Full::default()).unwrap()).await
+    send_to(
+        address,
+        request("GET", host, path).body(Full::default()).unwrap(),
+    )
+    .await
 }
 
 /// One request on a connection of its own.
 pub(crate) async fn send_to(address: SocketAddr, request: Request<Full<Bytes>>) -> Reply {
     let stream = TcpStream::connect(address).await.unwrap();
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .unwrap();
     tokio::spawn(connection);
-    let response = timeout(PATIENCE, sender.send_request(request)).await.unwrap().unwrap();
+    let response = timeout(PATIENCE, sender.send_request(request))
+        .await
+        .unwrap()
+        .unwrap();
     reply(response).await
 }
 
 pub(crate) async fn reply(response: Response<hyper::body::Incoming>) -> Reply {
     let (parts, body) = response.into_parts();
-    let body = timeout(PATIENCE, body.collect()).await.unwrap().unwrap().to_bytes();
+    let body = timeout(PATIENCE, body.collect())
+        .await
+        .unwrap()
+        .unwrap()
+        .to_bytes();
     Reply {
         status: parts.status,
         headers: parts.headers,
@@ -204,20 +229,33 @@ pub(crate) async fn raw(address: SocketAddr, bytes: impl AsRef<[u8]>) -> String 
     stream.write_all(bytes.as_ref()).await.unwrap();
     let mut answer = Vec::new();
     // A reset after the answer is an end too.
-    timeout(PATIENCE, stream.read_to_end(&mut answer)).await.unwrap().ok();
+    timeout(PATIENCE, stream.read_to_end(&mut answer))
+        .await
+        .unwrap()
+        .ok();
     String::from_utf8_lossy(&answer).into_owned()
 }
 
 /// Reads until the head's end; head and what came after it.
-pub(crate) async fn read_head(stream: &mut (impl tokio::io::AsyncRead + Unpin)) -> (String, Vec<u8>) {
+pub(crate) async fn read_head(
+    stream: &mut (impl tokio::io::AsyncRead + Unpin),
+) -> (String, Vec<u8>) {
     let mut bytes = Vec::new();
     loop {
         if let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
             let rest = bytes.split_off(end + 4);
             return (String::from_utf8(bytes).unwrap(), rest);
         }
-        let read = timeout(PATIENCE, stream.read_buf(&mut bytes)).await.unwrap().unwrap();
-        assert_ne!(read, 0, "ended in the head: {}", String::from_utf8_lossy(&bytes));
+        let read = timeout(PATIENCE, stream.read_buf(&mut bytes))
+            .await
+            .unwrap()
+            .unwrap();
+        assert_ne!(
+            read,
+            0,
+            "ended in the head: {}",
+            String::from_utf8_lossy(&bytes)
+        );
     }
 }
 

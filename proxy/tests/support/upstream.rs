@@ -58,12 +58,17 @@ impl Upstream {
         Self::answering(|seen| match seen.path.split('?').next() {
             Some("/") => Response::new(Full::from("editor")),
             Some("/api/hook") => Response::new(Full::from(seen.body.clone())),
-            _ => Response::builder().status(404).body(Full::from("Cannot find it")).unwrap(),
+            _ => Response::builder()
+                .status(404)
+                .body(Full::from("Cannot find it"))
+                .unwrap(),
         })
         .await
     }
 
-    pub(crate) async fn answering(answer: impl Fn(&Seen) -> Response<Full<Bytes>> + Send + Sync + 'static) -> Self {
+    pub(crate) async fn answering(
+        answer: impl Fn(&Seen) -> Response<Full<Bytes>> + Send + Sync + 'static,
+    ) -> Self {
         let answer = Arc::new(answer);
         Self::accepting(move |stream, number, seen| {
             let answer = Arc::clone(&answer);
@@ -72,7 +77,11 @@ impl Upstream {
                     let (answer, seen) = (Arc::clone(&answer), Arc::clone(&seen));
                     async move {
                         let (parts, body) = request.into_parts();
-                        let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+                        let body = body
+                            .collect()
+                            .await
+                            .map(|body| body.to_bytes())
+                            .unwrap_or_default();
                         let request = Seen {
                             method: parts.method,
                             path: parts.uri.to_string(),
@@ -86,7 +95,10 @@ impl Upstream {
                     }
                 });
                 let server = hyper::server::conn::http1::Builder::new();
-                server.serve_connection(TokioIo::new(stream), service).await.ok();
+                server
+                    .serve_connection(TokioIo::new(stream), service)
+                    .await
+                    .ok();
             }
         })
         .await

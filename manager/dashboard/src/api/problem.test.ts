@@ -24,6 +24,11 @@ describe('parseProblem', () => {
     })
   })
 
+  it('says something better than the bare phrase of the status', () => {
+    expect(parseProblem(422, { title: 'Unprocessable Entity' }).title).toBe('Something is not right yet')
+    expect(parseProblem(404, { title: 'Not Found' }).title).toBe('Not found')
+  })
+
   it.each([undefined, null, '', '<html>502 Bad Gateway</html>', 7, [], { errors: 'x', title: 3 }])(
     'makes something to show of the body %j',
     (body) => {

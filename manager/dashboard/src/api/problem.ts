@@ -30,7 +30,7 @@ export function parseProblem(status: number, body: unknown): Problem {
     typeof body === 'object' && body !== null ? (body as Record<string, unknown>) : {}
   return {
     status,
-    title: text(title) || fallbackTitle(status),
+    title: isBareReason(text(title)) ? titleOf(status) : text(title),
     detail: text(detail),
     code: text(code),
     requestId: text(requestId),
@@ -66,12 +66,22 @@ function parseErrors(value: unknown): Record<string, string[]> {
   return fields
 }
 
-function fallbackTitle(status: number): string {
-  if (status === 401) return 'You are not signed in'
+/** HTTP's own phrases (`Unprocessable Entity`) tell a person nothing. */
+const BARE_REASONS = new Set([
+  '', 'Problem', 'Bad Request', 'Unauthorized', 'Forbidden', 'Not Found', 'Conflict', 'Gone', 'Payload Too Large',
+  'Unprocessable Entity', 'Unprocessable Content', 'Too Many Requests', 'Internal Server Error', 'Bad Gateway',
+  'Service Unavailable', 'Gateway Timeout',
+])
+const isBareReason = (title: string): boolean => BARE_REASONS.has(title)
+
+function titleOf(status: number): string {
+  if (status === 401) return 'Not signed in'
   if (status === 403) return 'You may not do this'
   if (status === 404) return 'Not found'
-  if (status === 409) return 'This conflicts with what is there'
+  if (status === 409) return 'This conflicts with what is already there'
+  if (status === 410) return 'This is gone'
   if (status === 413) return 'This is too large'
+  if (status === 422) return 'Something is not right yet'
   if (status === 429) return 'Too many requests; wait a moment'
   if (status >= 500) return 'The server could not answer'
   return `The server refused (${status})`

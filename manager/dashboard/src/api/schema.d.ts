@@ -326,10 +326,7 @@ export interface paths {
         /** Own access tokens */
         get: {
             parameters: {
-                query?: {
-                    limit?: number;
-                    cursor?: string;
-                };
+                query?: never;
                 header?: never;
                 path?: never;
                 cookie?: never;
@@ -452,10 +449,7 @@ export interface paths {
         /** Own sessions */
         get: {
             parameters: {
-                query?: {
-                    limit?: number;
-                    cursor?: string;
-                };
+                query?: never;
                 header?: never;
                 path?: never;
                 cookie?: never;
@@ -1178,7 +1172,42 @@ export interface paths {
         };
         options?: never;
         head?: never;
-        patch?: never;
+        /** Rename a stack or make it the default */
+        patch: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["PatchStack"];
+                };
+            };
+            responses: {
+                /** @description Rename a stack or make it the default */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Stack"];
+                    };
+                };
+                /** @description Refused */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
         trace?: never;
     };
     "/api/v1/templates": {
@@ -1485,7 +1514,9 @@ export interface paths {
                     headers: {
                         [name: string]: unknown;
                     };
-                    content?: never;
+                    content: {
+                        "application/json": components["schemas"]["Instance"];
+                    };
                 };
                 /** @description Refused */
                 default: {
@@ -1901,7 +1932,7 @@ export interface paths {
                         [name: string]: unknown;
                     };
                     content: {
-                        "application/json": components["schemas"]["EnvList"];
+                        "application/json": components["schemas"]["EnvVarPage"];
                     };
                 };
                 /** @description Refused */
@@ -1937,7 +1968,7 @@ export interface paths {
                         [name: string]: unknown;
                     };
                     content: {
-                        "application/json": components["schemas"]["EnvList"];
+                        "application/json": components["schemas"]["EnvVarPage"];
                     };
                 };
                 /** @description Refused */
@@ -2102,6 +2133,7 @@ export interface paths {
                     action?: string;
                     before?: string;
                     limit?: number;
+                    cursor?: string;
                 };
                 header?: never;
                 path?: never;
@@ -2193,15 +2225,15 @@ export interface components {
             name: string;
             scopes: components["schemas"]["Scope"][];
             /** Format: date-time */
-            expiresAt: string | null;
+            expiresAt?: string | null;
             /** Format: date-time */
-            lastUsedAt: string | null;
+            lastUsedAt?: string | null;
             /** Format: date-time */
             createdAt: string;
         };
         ApiTokenPage: {
             items: components["schemas"]["ApiToken"][];
-            nextCursor: string | null;
+            nextCursor?: string | null;
         };
         CreateApiToken: {
             name: string;
@@ -2224,12 +2256,12 @@ export interface components {
             lastSeenAt: string;
             /** Format: date-time */
             expiresAt: string;
-            address: string | null;
-            userAgent: string | null;
+            address: string;
+            userAgent: string;
         };
         SessionPage: {
             items: components["schemas"]["Session"][];
-            nextCursor: string | null;
+            nextCursor?: string | null;
         };
         User: {
             /** Format: uuid */
@@ -2243,7 +2275,7 @@ export interface components {
         };
         UserPage: {
             items: components["schemas"]["User"][];
-            nextCursor: string | null;
+            nextCursor?: string | null;
         };
         CreateUser: {
             email: string;
@@ -2268,10 +2300,12 @@ export interface components {
             createdAt: string;
             /** Format: date-time */
             updatedAt: string;
+            /** Format: date-time */
+            deletingAt?: string | null;
         };
         ProjectPage: {
             items: components["schemas"]["Project"][];
-            nextCursor: string | null;
+            nextCursor?: string | null;
         };
         ProjectBody: {
             name: string;
@@ -2287,7 +2321,7 @@ export interface components {
         };
         MemberPage: {
             items: components["schemas"]["Member"][];
-            nextCursor: string | null;
+            nextCursor?: string | null;
         };
         AddMember: {
             email: string;
@@ -2301,18 +2335,24 @@ export interface components {
             id: string;
             name: string;
             engine: components["schemas"]["Engine"];
-            version: string | null;
+            version: string;
             image: string;
             /** @enum {string} */
             status: "pulling" | "ready" | "failed";
-            statusDetail: string | null;
+            statusDetail?: string | null;
             isDefault: boolean;
             /** Format: date-time */
             createdAt: string;
+            /** Format: date-time */
+            updatedAt: string;
         };
         StackPage: {
             items: components["schemas"]["Stack"][];
-            nextCursor: string | null;
+            nextCursor?: string | null;
+        };
+        PatchStack: {
+            name?: string;
+            isDefault?: boolean;
         };
         CreateStack: {
             name: string;
@@ -2321,23 +2361,19 @@ export interface components {
         };
         EnvVar: {
             name: string;
-            value: string | null;
-            secret: boolean;
-        };
-        EnvVarBody: {
-            name: string;
             value?: string | null;
             secret?: boolean;
         };
-        EnvList: {
+        EnvVarPage: {
             items: components["schemas"]["EnvVar"][];
+            nextCursor?: string | null;
         };
         EnvBody: {
-            items: components["schemas"]["EnvVarBody"][];
+            items: components["schemas"]["EnvVar"][];
         };
         Module: {
             name: string;
-            version: string;
+            version?: string | null;
         };
         Resources: {
             /** Format: int64 */
@@ -2346,10 +2382,10 @@ export interface components {
             cpus: number;
         };
         ResourcesBody: {
-            /** Format: int64 */
-            memoryMb?: number;
+            /** Format: int32 */
+            memoryMb?: number | null;
             /** Format: double */
-            cpus?: number;
+            cpus?: number | null;
         };
         Template: {
             /** Format: uuid */
@@ -2360,27 +2396,25 @@ export interface components {
             stackId: string;
             env: components["schemas"]["EnvVar"][];
             modules: components["schemas"]["Module"][];
-            flows: {
-                [key: string]: unknown;
-            }[] | null;
-            resources: components["schemas"]["Resources"];
+            flows?: Record<string, never>[] | null;
+            resources: components["schemas"]["ResourcesBody"];
             /** Format: date-time */
             createdAt: string;
+            /** Format: date-time */
+            updatedAt: string;
         };
         TemplatePage: {
             items: components["schemas"]["Template"][];
-            nextCursor: string | null;
+            nextCursor?: string | null;
         };
         CreateTemplate: {
             name: string;
             description?: string;
             /** Format: uuid */
             stackId: string;
-            env?: components["schemas"]["EnvVarBody"][];
+            env?: components["schemas"]["EnvVar"][];
             modules?: components["schemas"]["Module"][];
-            flows?: {
-                [key: string]: unknown;
-            }[] | null;
+            flows?: Record<string, never>[] | null;
             resources?: components["schemas"]["ResourcesBody"];
         };
         PatchTemplate: {
@@ -2388,18 +2422,16 @@ export interface components {
             description?: string;
             /** Format: uuid */
             stackId?: string;
-            env?: components["schemas"]["EnvVarBody"][];
+            env?: components["schemas"]["EnvVar"][];
             modules?: components["schemas"]["Module"][];
-            flows?: {
-                [key: string]: unknown;
-            }[] | null;
+            flows?: Record<string, never>[] | null;
             resources?: components["schemas"]["ResourcesBody"];
         };
         /** @enum {string} */
         WebhookMode: "open" | "basic" | "bearer";
         WebhookAccess: {
             mode: components["schemas"]["WebhookMode"];
-            username: string | null;
+            username?: string | null;
         };
         WebhookAccessBody: {
             mode: components["schemas"]["WebhookMode"];
@@ -2410,7 +2442,7 @@ export interface components {
             /** Format: int64 */
             afterMinutes: number;
             /** Format: int64 */
-            stopAfterMinutes: number | null;
+            stopAfterMinutes?: number | null;
         };
         Instance: {
             /** Format: uuid */
@@ -2424,7 +2456,7 @@ export interface components {
             /** Format: uuid */
             stackId: string;
             status: components["schemas"]["InstanceStatus"];
-            statusDetail: string | null;
+            statusDetail?: string | null;
             restartNeeded: boolean;
             resources: components["schemas"]["Resources"];
             aliases: string[];
@@ -2434,12 +2466,12 @@ export interface components {
             /** Format: date-time */
             updatedAt: string;
             /** Format: date-time */
-            startedAt: string | null;
-            sleep: null | components["schemas"]["Sleep"];
+            startedAt?: string | null;
+            sleep?: null | components["schemas"]["Sleep"];
         };
         InstancePage: {
             items: components["schemas"]["Instance"][];
-            nextCursor: string | null;
+            nextCursor?: string | null;
         };
         CreateInstance: {
             name: string;
@@ -2449,7 +2481,7 @@ export interface components {
             /** Format: uuid */
             stack?: string;
             resources?: components["schemas"]["ResourcesBody"];
-            env?: components["schemas"]["EnvVarBody"][];
+            env?: components["schemas"]["EnvVar"][];
         };
         PatchInstance: {
             name?: string;
@@ -2503,22 +2535,21 @@ export interface components {
         };
         AliasPage: {
             items: components["schemas"]["Alias"][];
-            nextCursor: string | null;
+            nextCursor?: string | null;
         };
         CreateAlias: {
             name: string;
         };
         AuditActor: {
-            /** @enum {string} */
-            kind: "user" | "system" | "setup";
+            kind: string;
             /** Format: uuid */
-            id: string | null;
-            name: string | null;
+            id?: string | null;
+            name: string;
         };
         AuditTarget: {
             type: string;
-            id: string | null;
-            name: string | null;
+            id: string;
+            name: string;
         };
         AuditEntry: {
             /** Format: uuid */
@@ -2528,16 +2559,14 @@ export interface components {
             actor: components["schemas"]["AuditActor"];
             action: string;
             /** Format: uuid */
-            projectId: string | null;
+            projectId?: string | null;
             target: components["schemas"]["AuditTarget"];
-            detail: {
-                [key: string]: unknown;
-            };
-            address: string | null;
+            detail: Record<string, never>;
+            address?: string | null;
         };
         AuditEntryPage: {
             items: components["schemas"]["AuditEntry"][];
-            nextCursor: string | null;
+            nextCursor?: string | null;
         };
         Dependency: {
             status: string;

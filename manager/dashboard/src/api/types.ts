@@ -38,7 +38,6 @@ export type InstanceStatus = Instance['status']
 export type CreateInstance = Body<'/api/v1/projects/{id}/instances', 'post'>
 export type PatchInstance = Body<'/api/v1/instances/{id}', 'patch'>
 export type EnvVar = Item<'/api/v1/instances/{id}/env'>
-export type EnvVarBody = Body<'/api/v1/instances/{id}/env', 'put'>['items'][number]
 export type Alias = Item<'/api/v1/instances/{id}/aliases'>
 export type Stats = Reply<'/api/v1/instances/{id}/stats', 'get'>
 

@@ -10,14 +10,14 @@ export interface AuditFilter {
 
 const PAGE_LIMIT = 50
 
-/** Newest first; each page's cursor is the `before` of the next. */
+/** Newest first. */
 export const useAudit = (filter: MaybeRefOrGetter<AuditFilter>) =>
   useInfiniteQuery({
     queryKey: computed(() => ['audit', toValue(filter)] as const),
     queryFn: ({ pageParam }) =>
       ok(
         api.GET('/api/v1/audit', {
-          params: { query: { ...toValue(filter), limit: PAGE_LIMIT, ...(pageParam ? { before: pageParam } : {}) } },
+          params: { query: { ...toValue(filter), limit: PAGE_LIMIT, ...(pageParam ? { cursor: pageParam } : {}) } },
         }),
       ),
     initialPageParam: '',

@@ -9,5 +9,5 @@ it.each([
   ['Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15) AppleWebKit/605.1 (KHTML, like Gecko) Version/18 Safari/605.1', 'Safari on macOS'],
   ['Mozilla/5.0 (Android 15; Mobile; rv:140.0) Gecko/140.0 Firefox/140.0', 'Firefox on Android'],
   ['curl/8.5.0', 'curl'],
-  [null, 'Unknown browser'],
+  ['', 'Unknown browser'],
 ])('describes %s', (userAgent, expected) => expect(describeBrowser(userAgent)).toBe(expected))

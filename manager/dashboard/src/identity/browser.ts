@@ -16,7 +16,7 @@ const SYSTEMS: [RegExp, string][] = [
 ]
 
 /** `Firefox on Linux`, for people; the header itself stands in the tooltip. */
-export function describeBrowser(userAgent: string | null | undefined): string {
+export function describeBrowser(userAgent: string): string {
   if (!userAgent) return 'Unknown browser'
   const find = (table: [RegExp, string][]): string | undefined => table.find(([pattern]) => pattern.test(userAgent))?.[1]
   const browser = find(BROWSERS) ?? 'Unknown browser'

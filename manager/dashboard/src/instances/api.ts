@@ -2,7 +2,7 @@ import { useQuery, type QueryClient } from '@tanstack/vue-query'
 import { computed, toValue, type MaybeRefOrGetter } from 'vue'
 import { api, ok } from '@/api/client'
 import { listAll, type Listing } from '@/api/paging'
-import type { CreateInstance, EnvVarBody, Instance, PatchInstance } from '@/api/types'
+import type { CreateInstance, EnvVar, Instance, PatchInstance } from '@/api/types'
 import type { Command } from './model'
 
 export const instancesKey = (projectId: string) => ['projects', projectId, 'instances'] as const
@@ -83,7 +83,7 @@ export const useEnv = (id: MaybeRefOrGetter<string>) =>
     // A refetch behind the user's back would fight with what is being typed.
     refetchOnWindowFocus: false,
   })
-export const putEnv = (id: string, items: EnvVarBody[]) => ok(api.PUT('/api/v1/instances/{id}/env', { ...at(id), body: { items } }))
+export const putEnv = (id: string, items: EnvVar[]) => ok(api.PUT('/api/v1/instances/{id}/env', { ...at(id), body: { items } }))
 
 export const useAliases = (id: MaybeRefOrGetter<string>) =>
   useQuery({

@@ -1,10 +1,17 @@
 /** Follows a project's event stream and keeps the cached instances in step with it. */
 import { useQueryClient } from '@tanstack/vue-query'
 import { computed, onBeforeUnmount, ref, toValue, watch, type ComputedRef, type MaybeRefOrGetter, type Ref } from 'vue'
+import type { Listing } from '@/api/paging'
 import type { Instance } from '@/api/types'
 import { announce } from '@/ui/announce'
-import { dropInstance, instanceKey, instancesKey, POLL_ALONE_MS, POLL_LIVE_MS, putInstance } from './api'
+import { dropInstance, instancesKey, POLL_ALONE_MS, POLL_LIVE_MS, putInstance } from './api'
 import { statusInfo } from './model'
+
+interface EventOptions {
+  /** Tell screen readers of each change of status; for lists, where no single status is a live region. */
+  announceChanges?: boolean
+  onDeleted?: (id: string) => void
+}
 
 const RETRY_MIN_MS = 2_000
 const RETRY_MAX_MS = 30_000
@@ -15,7 +22,7 @@ const RETRY_MAX_MS = 30_000
  */
 export function useProjectEvents(
   projectId: MaybeRefOrGetter<string>,
-  onDeleted: (id: string) => void = () => {},
+  { announceChanges = false, onDeleted = () => {} }: EventOptions = {},
 ): { live: Ref<boolean>; pollMs: ComputedRef<number> } {
   const client = useQueryClient()
   const live = ref(false)
@@ -28,12 +35,11 @@ export function useProjectEvents(
 
   function onInstance(data: string): void {
     const instance = JSON.parse(data) as Instance
-    const before = client.getQueryData<Instance>(instanceKey(instance.id))
-      ?? client
-        .getQueryData<{ items: Instance[] }>(instancesKey(instance.projectId))
-        ?.items.find((item) => item.id === instance.id)
+    const before = client
+      .getQueryData<Listing<Instance>>(instancesKey(instance.projectId))
+      ?.items.find((item) => item.id === instance.id)
     putInstance(client, instance)
-    if (before && before.status !== instance.status) {
+    if (announceChanges && before && before.status !== instance.status) {
       void announce(`${instance.name}: ${statusInfo(instance.status).label}`)
     }
   }

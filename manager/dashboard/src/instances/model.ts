@@ -56,9 +56,9 @@ export function canOpen(status: InstanceStatus): boolean {
   return ['running', 'unhealthy', 'safe_mode', 'sleeping'].includes(status)
 }
 
-/** Whether there is a container to measure. */
+/** Whether there is a live container to measure. */
 export function hasStats(status: InstanceStatus): boolean {
-  return ['starting', 'running', 'unhealthy', 'safe_mode', 'sleeping'].includes(status)
+  return ['running', 'unhealthy', 'safe_mode'].includes(status)
 }
 
 export function engineName(engine: Engine): string {

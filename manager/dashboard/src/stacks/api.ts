@@ -17,6 +17,8 @@ export const useStacks = () =>
       query.state.data?.items.some(({ status }) => status === 'pulling') ? PULL_POLL_MS : false,
   })
 export const createStack = (body: { name: string; engine: Engine; image: string }) => ok(api.POST('/api/v1/stacks', { body }))
+export const makeDefaultStack = (id: string) =>
+  ok(api.PATCH('/api/v1/stacks/{id}', { params: { path: { id } }, body: { isDefault: true } }))
 export const deleteStack = (id: string) => ok(api.DELETE('/api/v1/stacks/{id}', { params: { path: { id } } }))
 
 export const useTemplates = () =>

@@ -14,6 +14,12 @@ export function describeTemplate({ flows, modules, env }: Pick<Template, 'flows'
   return parts.join(', ') || 'nothing'
 }
 
+/** `384 MB, 0.5 CPU`; what a template leaves open is the default of the installation. */
+export function describeResources({ memoryMb, cpus }: Template['resources']): string {
+  const parts = [memoryMb == null ? '' : `${memoryMb} MB`, cpus == null ? '' : `${cpus} CPU`].filter(Boolean)
+  return parts.join(', ') || 'default'
+}
+
 export type Parsed<T> = { ok: true; value: T } | { ok: false; error: string }
 
 /** An export of the Node-RED editor or an n8n workflow list; empty text is no flows. */
@@ -33,19 +39,19 @@ export function parseFlows(text: string): Parsed<Flows> {
 
 export const formatFlows = (flows: Flows): string => (flows ? JSON.stringify(flows, null, 2) : '')
 
-/** One module a line, `name@version`; a scope may stand in front (`@scope/name@1.2.3`). */
-export function parseModules(text: string): Parsed<{ name: string; version: string }[]> {
-  const modules: { name: string; version: string }[] = []
+/** One module a line, `name` or `name@version`; a scope may stand in front (`@scope/name@1.2.3`). */
+export function parseModules(text: string): Parsed<Template['modules']> {
+  const modules: Template['modules'] = []
   for (const line of text.split('\n').map((part) => part.trim())) {
     if (!line) continue
     const at = line.lastIndexOf('@')
-    if (at <= 0 || at === line.length - 1) {
-      return { ok: false, error: `“${line}” lacks a version: write name@version.` }
+    if (at === line.length - 1 || /\s/.test(line)) {
+      return { ok: false, error: `“${line}” is not a module: write name or name@version.` }
     }
-    modules.push({ name: line.slice(0, at), version: line.slice(at + 1) })
+    modules.push(at <= 0 ? { name: line } : { name: line.slice(0, at), version: line.slice(at + 1) })
   }
   return { ok: true, value: modules }
 }
 
 export const formatModules = (modules: Template['modules']): string =>
-  modules.map(({ name, version }) => `${name}@${version}`).join('\n')
+  modules.map(({ name, version }) => (version ? `${name}@${version}` : name)).join('\n')

@@ -1,5 +1,5 @@
 /** Environment variables as rows of a form, and back to the body of a request. */
-import type { EnvVar, EnvVarBody } from '@/api/types'
+import type { EnvVar } from '@/api/types'
 
 export interface EnvRow {
   /** Identity of the row in the form. */
@@ -19,7 +19,7 @@ export function newEnvRow(row: Partial<Omit<EnvRow, 'key'>> = {}): EnvRow {
 }
 
 export function toEnvRows(items: readonly EnvVar[]): EnvRow[] {
-  return items.map(({ name, value, secret }) =>
+  return items.map(({ name, value, secret = false }) =>
     newEnvRow({ name, secret, value: value ?? '', stored: secret ? name : '' }),
   )
 }
@@ -28,7 +28,7 @@ export function toEnvRows(items: readonly EnvVar[]): EnvRow[] {
  * A secret that was left empty is sent without a value, which keeps the stored one. That holds only while its name
  * and its being a secret are unchanged; otherwise the empty value is what the user asks for.
  */
-export function toEnvBody(rows: readonly EnvRow[]): EnvVarBody[] {
+export function toEnvBody(rows: readonly EnvRow[]): EnvVar[] {
   return filled(rows).map((row) => {
     const name = row.name.trim()
     const kept = row.secret && row.value === '' && row.stored === name

@@ -254,26 +254,31 @@ impl DockerRuntime {
                 Ok(map::observed(&inspect, name, network_id.as_deref()))
             }
             Err(error) if status(&error) == Some(404) => Ok(None),
-            Err(error) => match error.into() {
-                Error::Unavailable(_) => Ok(map::observed_roughly(summary, name)),
-                error => Err(error),
-            },
+            // That it exists is known: to say otherwise would make another.
+            Err(_) => Ok(map::observed_roughly(summary, name)),
         }
     }
 
     pub(super) async fn container_events(&self) -> Result<BoxStream<'static, RuntimeEvent>, Error> {
         // The engine's own clock: from then on nothing is missed, although the
         // request goes out only when the stream is first polled.
-        let info = self
+        let now = match self
             .query(|docker| async move { docker.info().await })
-            .await?;
+            .await
+        {
+            Ok(info) => info.system_time.map(|it| since(&it.to_string())),
+            Err(error) => match error.into() {
+                away @ Error::Unavailable(_) => return Err(away),
+                _ => None,
+            },
+        };
         let filters = HashMap::from([
             ("type", vec!["container".to_owned()]),
             ("label", vec![self.our_label()]),
         ]);
         let mut options = EventsOptionsBuilder::new().filters(&filters);
-        if let Some(now) = info.system_time {
-            options = options.since(&since(&now.to_string()));
+        if let Some(now) = now {
+            options = options.since(&now);
         }
         let docker = self.query(future::ok).await?;
         let events = docker

@@ -138,12 +138,12 @@ fn labels(spec: &ContainerSpec, config: &DockerConfig) -> HashMap<String, String
 }
 
 fn host_config(spec: &ContainerSpec, config: &DockerConfig, network: &Network) -> HostConfig {
-    let tmp = format!("rw,nosuid,nodev,noexec,size={},mode=1777", spec.tmp_bytes);
+    let tmp = format!("rw,nosuid,nodev,noexec,size={}", spec.tmp_bytes);
     let gateways = network.info.gateways.iter();
     HostConfig {
         memory: Some(spec.memory_bytes),
         memory_swap: Some(spec.memory_bytes), // with the memory: no swap
-        nano_cpus: Some((spec.cpus * 1e9) as i64),
+        nano_cpus: Some((spec.cpus * 1e9).round() as i64),
         pids_limit: Some(spec.pids_max),
         oom_score_adj: Some(OOM_SCORE_ADJ),
         // V8 ends with SIGABRT when out of memory; its core would fill /data.

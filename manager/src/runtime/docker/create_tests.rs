@@ -75,7 +75,7 @@ fn the_engine_is_told_exactly_this() {
             "CapDrop": ["ALL"],
             "SecurityOpt": ["no-new-privileges:true"],
             "ReadonlyRootfs": true,
-            "Tmpfs": {"/tmp": "rw,nosuid,nodev,noexec,size=67108864,mode=1777"},
+            "Tmpfs": {"/tmp": "rw,nosuid,nodev,noexec,size=67108864"},
             "Mounts": [{
                 "Type": "bind", "Source": "/srv/data", "Target": "/data",
                 "BindOptions": {"Propagation": "rprivate"},

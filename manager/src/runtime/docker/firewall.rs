@@ -2,7 +2,7 @@ use std::path::Path;
 
 use super::{
     DockerRuntime,
-    iptables::Iptables,
+    iptables::{Iptables, Table},
     lock,
     network::Network,
     rules::{self, CHAIN_FORWARD, CHAIN_INPUT, Family, Plan, Rule},
@@ -64,12 +64,12 @@ impl DockerRuntime {
             let Some(iptables) = Iptables::find(program) else {
                 continue;
             };
-            for chain in ["INPUT", "FORWARD", CHAIN_ENGINE, CHAIN_INPUT, CHAIN_FORWARD] {
-                let rules = iptables.list(chain).await.ok().flatten();
-                for line in rules.unwrap_or_default() {
-                    if rules::name_of(&line).is_some_and(|name| name.starts_with(&prefix)) {
-                        let _ = iptables.delete(&line).await; // harmless for a bridge that is gone
-                    }
+            let Ok(table) = iptables.table().await else {
+                continue;
+            };
+            for line in table.all_rules() {
+                if rules::name_of(line).is_some_and(|name| name.starts_with(&prefix)) {
+                    let _ = iptables.delete(line).await; // harmless without the bridge
                 }
             }
         }
@@ -117,32 +117,39 @@ fn open_for(words: &str) -> Isolation {
 }
 
 async fn apply(iptables: &Iptables, plan: &Plan) -> Result<(), String> {
-    fill(iptables, plan, CHAIN_INPUT, &plan.input()).await?;
-    fill(iptables, plan, CHAIN_FORWARD, &plan.forward()).await?;
-    jump(iptables, plan, "INPUT", CHAIN_INPUT).await?;
-    let parent = match iptables.list(CHAIN_ENGINE).await? {
-        Some(_) => CHAIN_ENGINE,
-        None => "FORWARD",
+    let table = iptables.table().await?;
+    fill(iptables, &table, plan, (CHAIN_INPUT, &plan.input())).await?;
+    fill(iptables, &table, plan, (CHAIN_FORWARD, &plan.forward())).await?;
+    let parent = if table.has_chain(CHAIN_ENGINE) {
+        CHAIN_ENGINE
+    } else {
+        "FORWARD"
     };
-    jump(iptables, plan, parent, CHAIN_FORWARD).await
+    for (parent, chain) in [("INPUT", CHAIN_INPUT), (parent, CHAIN_FORWARD)] {
+        let rule = plan.jump(parent, chain);
+        if !is_present(&table, parent, &rule) {
+            insert(iptables, parent, &rule).await?;
+        }
+    }
+    Ok(())
 }
 
 async fn fill(
     iptables: &Iptables,
+    table: &Table,
     plan: &Plan,
-    chain: &str,
-    wanted: &[Rule],
+    (chain, wanted): (&str, &[Rule]),
 ) -> Result<(), String> {
-    let present = iptables.list_or_make(chain).await?;
-    let is_present = |rule: &Rule| {
-        let mut names = present.iter().filter_map(|line| rules::name_of(line));
-        names.any(|name| name == rule.name)
-    };
-    for rule in wanted.iter().filter(|it| !is_present(it)) {
-        insert(iptables, chain, rule).await?;
+    if !table.has_chain(chain) {
+        iptables.make_chain(chain).await?;
+    }
+    for rule in wanted {
+        if !is_present(table, chain, rule) {
+            insert(iptables, chain, rule).await?;
+        }
     }
     let own = plan.own_prefix();
-    for line in &present {
+    for line in table.rules(chain) {
         let stale = rules::name_of(line)
             .is_some_and(|name| name.starts_with(&own) && !wanted.iter().any(|it| it.name == name));
         if stale {
@@ -152,16 +159,9 @@ async fn fill(
     Ok(())
 }
 
-async fn jump(iptables: &Iptables, plan: &Plan, parent: &str, chain: &str) -> Result<(), String> {
-    let rule = plan.jump(parent, chain);
-    let present = iptables.list(parent).await?.unwrap_or_default();
-    if present
-        .iter()
-        .any(|line| rules::name_of(line) == Some(rule.name.as_str()))
-    {
-        return Ok(());
-    }
-    insert(iptables, parent, &rule).await
+fn is_present(table: &Table, chain: &str, rule: &Rule) -> bool {
+    let mut names = table.rules(chain).filter_map(rules::name_of);
+    names.any(|name| name == rule.name)
 }
 
 async fn insert(iptables: &Iptables, chain: &str, rule: &Rule) -> Result<(), String> {

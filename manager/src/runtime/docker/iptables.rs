@@ -45,31 +45,20 @@ impl Iptables {
         Err(format!("`{} {}`: {words}", self.program, args.join(" ")))
     }
 
-    /// The rules of a chain as `-A` lines; `None` when there is no such chain.
-    pub(super) async fn list(&self, chain: &str) -> Result<Option<Vec<String>>, String> {
-        match self.run(&["-S", chain]).await {
-            Ok(text) => {
-                let rules = text.lines().filter(|line| line.starts_with("-A "));
-                Ok(Some(rules.map(str::to_owned).collect()))
-            }
-            Err(words) if words.contains("No chain") || words.contains("does not exist") => {
-                Ok(None)
-            }
-            Err(words) => Err(words),
-        }
+    /// All chains and rules as they are now. (Asked for one chain that is not
+    /// there, the nft variant gives a misleading error.)
+    pub(super) async fn table(&self) -> Result<Table, String> {
+        let text = self.run(&["-S"]).await?;
+        Ok(Table {
+            lines: text.lines().map(str::to_owned).collect(),
+        })
     }
 
-    /// The rules of a chain, made if there was none.
-    pub(super) async fn list_or_make(&self, chain: &str) -> Result<Vec<String>, String> {
-        if let Some(rules) = self.list(chain).await? {
-            return Ok(rules);
-        }
-        let made = self.run(&["-N", chain]).await;
-        // Another manager may have been first.
-        match (self.list(chain).await?, made) {
-            (Some(rules), _) => Ok(rules),
-            (None, Err(words)) => Err(words),
-            (None, Ok(_)) => Err(format!("the chain {chain} vanished")),
+    pub(super) async fn make_chain(&self, chain: &str) -> Result<(), String> {
+        match self.run(&["-N", chain]).await {
+            // Another manager may have been first.
+            Err(words) if !words.contains("already exists") => Err(words),
+            _ => Ok(()),
         }
     }
 
@@ -81,5 +70,30 @@ impl Iptables {
             *first = "-D";
         }
         self.run(&args).await.map(drop)
+    }
+}
+
+/// What `iptables -S` says.
+pub(super) struct Table {
+    lines: Vec<String>,
+}
+
+impl Table {
+    pub(super) fn has_chain(&self, chain: &str) -> bool {
+        let mut lines = self.lines.iter();
+        lines.any(|line| line.strip_prefix("-N ") == Some(chain))
+    }
+
+    /// The rules of a chain as `-A` lines.
+    pub(super) fn rules(&self, chain: &str) -> impl Iterator<Item = &str> {
+        let start = format!("-A {chain} ");
+        let lines = self.lines.iter().map(String::as_str);
+        lines.filter(move |line| line.starts_with(&start))
+    }
+
+    /// The rules of all chains.
+    pub(super) fn all_rules(&self) -> impl Iterator<Item = &str> {
+        let lines = self.lines.iter().map(String::as_str);
+        lines.filter(|line| line.starts_with("-A "))
     }
 }

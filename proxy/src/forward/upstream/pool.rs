@@ -19,8 +19,11 @@ pub(crate) struct PoolKey {
     pub(crate) address: SocketAddr,
 }
 
+/// Boxed, as each is moved in and out with every request.
+type Idle = Vec<Box<Connection>>;
+
 thread_local! {
-    static POOL: RefCell<HashMap<PoolKey, Vec<Box<Connection>>>> = RefCell::default();
+    static POOL: RefCell<HashMap<PoolKey, Idle>> = RefCell::default();
 }
 
 /// The most recently used live connection.

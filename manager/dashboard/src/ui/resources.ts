@@ -1,5 +1,5 @@
 /** The limits as number inputs give them: a number, or an empty string when nothing was entered. */
-export function fromInputs(memoryMb: string | number, cpus: string | number): { memoryMb?: number; cpus?: number } | undefined {
+export function resourcesFromInputs(memoryMb: string | number, cpus: string | number): { memoryMb?: number; cpus?: number } | undefined {
   const resources = {
     ...(memoryMb === '' ? {} : { memoryMb: Number(memoryMb) }),
     ...(cpus === '' ? {} : { cpus: Number(cpus) }),
