@@ -6,7 +6,7 @@ bin := $(or $(CARGO_TARGET_DIR),target)/release
 # Queries are checked against .sqlx/, so that a build needs no database.
 export SQLX_OFFLINE ?= true
 
-.PHONY: help up test check bench dev images install sqlx openapi dashboard docker stop
+.PHONY: help up test check bench dev images install sqlx dashboard docker stop
 
 help: ## Say what can be done
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 20
@@ -22,7 +22,7 @@ check: ## The checks of `make test` alone: format, lints, architecture, generate
 	scripts/test.sh check
 
 bench: ## Measure the proxy
-	bench/run.sh
+	bench/proxy.sh
 
 dev: docker ## Run from the sources with the debug build; in another terminal: npm run dev in manager/dashboard
 	cargo run --locked --bin openflow -- up
@@ -38,9 +38,6 @@ docker: ## Start the Docker Engine if it does not run
 
 sqlx: ## Write .sqlx/ anew after a change of queries or migrations
 	scripts/sqlx-prepare.sh
-
-openapi: ## Write manager/openapi.json anew after a change of the API
-	eval "$$(scripts/sqlx-prepare.sh --schema)"; OPENFLOW_TEST_UPDATE=1 cargo test -p openflow-manager --test openapi
 
 dashboard: ## Build the dashboard, which the manager embeds
 	cd manager/dashboard && npm ci --no-audit --no-fund && npm run build
