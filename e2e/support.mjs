@@ -60,7 +60,7 @@ export class Openflow {
     const out = fs.openSync(this.log, 'a')
     const from = fs.statSync(this.log).size
     this.process = spawn(
-      process.env.OPENFLOW_BIN,
+      process.env.OPENFLOW_TEST_BIN,
       ['up', `--data-dir=${this.data}`, `--listen=127.0.0.1:${this.managerPort}`, `--proxy-listen=127.0.0.1:${this.proxyPort}`],
       { stdio: ['ignore', out, out], env: { ...environment, ...env } },
     )

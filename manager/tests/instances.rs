@@ -17,15 +17,31 @@ async fn a_created_instance_runs(pool: PgPool) {
     let project = t.project(&ada).await;
     let mut last = json!(null);
     for _ in 0..200 {
-        let answer = t.post(&format!("/api/v1/projects/{project}/instances"), &ada.who, json!({"name": "wf1", "subdomain": "wf1"})).await;
+        let answer = t
+            .post(
+                &format!("/api/v1/projects/{project}/instances"),
+                &ada.who,
+                json!({"name": "wf1", "subdomain": "wf1"}),
+            )
+            .await;
         last = answer.json.clone();
-        if answer.status == 201 { break; }
+        if answer.status == 201 {
+            break;
+        }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    let id = last["id"].as_str().unwrap_or_else(|| panic!("{last}")).to_owned();
+    let id = last["id"]
+        .as_str()
+        .unwrap_or_else(|| panic!("{last}"))
+        .to_owned();
     for _ in 0..300 {
-        last = t.get(&format!("/api/v1/instances/{id}"), &ada.who).await.expect(200);
-        if last["status"] == "running" { break; }
+        last = t
+            .get(&format!("/api/v1/instances/{id}"), &ada.who)
+            .await
+            .expect(200);
+        if last["status"] == "running" {
+            break;
+        }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert_eq!(last["status"], "running", "{last}");

@@ -56,7 +56,9 @@ pub(crate) fn settings(flags: &[&str]) -> Settings {
 }
 
 async fn openapi_of(router: &Router) -> OpenApi {
-    let request = Request::get("/api/v1/openapi.json").body(Body::empty()).unwrap();
+    let request = Request::get("/api/v1/openapi.json")
+        .body(Body::empty())
+        .unwrap();
     let response = router.clone().oneshot(request).await.unwrap();
     let bytes = to_bytes(response.into_body(), 8 << 20).await.unwrap();
     serde_json::from_slice(&bytes).unwrap()
