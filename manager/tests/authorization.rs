@@ -119,6 +119,7 @@ fn expected(need: Need, standing: Option<Need>) -> Option<(u16, &'static str)> {
     }
 }
 
+const LINES: &str = "select count(*) from audit_log";
 const REFUSALS: [&str; 4] = [
     "auth.required",
     "admin.required",
@@ -133,6 +134,7 @@ async fn every_route_lets_in_whom_it_should(pool: PgPool) {
         for n in 0..6 {
             let f = Fixture::new(&t).await;
             let (name, standing, who) = &f.callers[n];
+            let lines_before = t.count(LINES).await;
             let answer = t
                 .call(&method.to_uppercase(), &f.path(template), who, f.body(body))
                 .await;
@@ -143,6 +145,10 @@ async fn every_route_lets_in_whom_it_should(pool: PgPool) {
                 expected(need, *standing),
                 "{method} {template} as {name}"
             );
+            // No change without its line in the audit log, and no line without.
+            let changed = method != "get" && status < 300 && standing.is_some();
+            let lines = t.count(LINES).await - lines_before;
+            assert_eq!(0 < lines, changed, "{method} {template} as {name}");
             assert_ne!(status, 500, "{method} {template} as {name}");
         }
     }

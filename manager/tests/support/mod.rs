@@ -56,7 +56,9 @@ pub(crate) fn settings(flags: &[&str]) -> Settings {
 }
 
 async fn openapi_of(router: &Router) -> OpenApi {
-    let request = Request::get("/api/v1/openapi.json").body(Body::empty()).unwrap();
+    let request = Request::get("/api/v1/openapi.json")
+        .body(Body::empty())
+        .unwrap();
     let response = router.clone().oneshot(request).await.unwrap();
     let bytes = to_bytes(response.into_body(), 8 << 20).await.unwrap();
     serde_json::from_slice(&bytes).unwrap()
@@ -367,6 +369,20 @@ impl TestApp {
         .await
         .unwrap();
         id
+    }
+
+    /// A launch that waits to be redeemed.
+    pub(crate) async fn launch(&self, person: &Person, instance: Uuid) {
+        sqlx::query(
+            "insert into access_tokens (token_hash, instance_id, user_id, created_at, expires_at)
+             values ($1, $2, $3, now(), now() + interval '1 minute')",
+        )
+        .bind(sha256(&random_token()).as_slice())
+        .bind(instance)
+        .bind(person.id)
+        .execute(&self.pool)
+        .await
+        .unwrap();
     }
 
     pub(crate) async fn is_revoked(&self, editor_session: Uuid) -> bool {
