@@ -18,6 +18,7 @@ use crate::{
 };
 
 const WAIT_SECONDS_MAX: u64 = 30;
+const FIRST_TABLE_SECONDS: u64 = 3;
 
 #[derive(Clone)]
 struct Side {
@@ -45,7 +46,9 @@ async fn routes(
     Query(query): Query<RoutesQuery>,
 ) -> Result<Response, Problem> {
     require_proxy(&headers, &side.secret)?;
-    let wait = Duration::from_secs(query.wait_seconds.min(WAIT_SECONDS_MAX));
+    // A proxy that has nothing yet waits for a manager that has just started.
+    let least = if query.after.is_none() { FIRST_TABLE_SECONDS } else { 0 };
+    let wait = Duration::from_secs(query.wait_seconds.clamp(least, WAIT_SECONDS_MAX));
     match side.feed.newer(query.after.as_deref(), wait).await {
         Some(made) => Ok(([(header::CONTENT_TYPE, "application/json")], made.json).into_response()),
         None if query.after.is_some() => Ok(StatusCode::NO_CONTENT.into_response()),
