@@ -80,7 +80,7 @@ done
 
 step "Images"
 scripts/docker.sh
-images/build.sh manager proxy
+OPENFLOW_VERSION='test' images/build.sh manager proxy # not "latest", which may be in use here
 docker image inspect openflow/node-red:5 >/dev/null 2>&1 || images/build.sh node-red
 images/base.sh
 
@@ -102,6 +102,7 @@ done
 docker network rm "$project" >/dev/null
 mkdir "$work/tls" "$work/resolve" "$work/data"
 cat >>"$env_file" <<ENV
+OPENFLOW_VERSION=test
 OPENFLOW_LISTEN=127.0.0.1:$manager_port
 OPENFLOW_PROXY_LISTEN=127.0.0.1:$proxy_port
 OPENFLOW_PROXY_ADMIN_LISTEN=127.0.0.1:$admin_port
