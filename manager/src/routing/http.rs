@@ -47,7 +47,11 @@ async fn routes(
 ) -> Result<Response, Problem> {
     require_proxy(&headers, &side.secret)?;
     // A proxy that has nothing yet waits for a manager that has just started.
-    let least = if query.after.is_none() { FIRST_TABLE_SECONDS } else { 0 };
+    let least = if query.after.is_none() {
+        FIRST_TABLE_SECONDS
+    } else {
+        0
+    };
     let wait = Duration::from_secs(query.wait_seconds.clamp(least, WAIT_SECONDS_MAX));
     match side.feed.newer(query.after.as_deref(), wait).await {
         Some(made) => Ok(([(header::CONTENT_TYPE, "application/json")], made.json).into_response()),

@@ -149,7 +149,12 @@ impl Reconciler {
                 runtime.stop(id).await?;
                 Ok(Next::Again)
             }
-            Step::NoteStopped => self.note_stopped(look).await,
+            Step::NoteStopped => {
+                if let Some(observed) = &observed {
+                    self.rename(&look, observed).await;
+                }
+                self.note_stopped(look).await
+            }
             Step::Unpause => {
                 runtime.unpause(id).await?;
                 Ok(Next::Again)
@@ -178,6 +183,7 @@ impl Reconciler {
         let mut tx = self.instances.parts.db.begin_system().await?;
         seen::delete(&mut tx, row.id).await?;
         tx.commit().await?;
+        self.codes().remove(&row.id);
         tracing::info!("instance {} ({}) is gone", row.name, row.id);
         Ok(Next::Done)
     }
