@@ -63,11 +63,6 @@ impl Reconciler {
             }
             other => other?,
         };
-        if let Some(observed) = &observed
-            && let Some(next) = self.account_for_crashes(&mut look, observed).await?
-        {
-            return Ok(next);
-        }
         let spec_hash = look.spec.hash();
         let wanted = Wanted {
             desired: look.row.desired,
@@ -75,6 +70,12 @@ impl Reconciler {
             spec_hash: &spec_hash,
             upgrading: look.upgrading,
         };
+        if let Some(observed) = &observed
+            && !decide::is_replaced(&wanted, &look.seen, observed)
+            && let Some(next) = self.account_for_crashes(&mut look, observed).await?
+        {
+            return Ok(next);
+        }
         let step = decide::next_step(&wanted, &look.seen, observed.as_ref(), self.instances.now());
         tracing::debug!(?step, "next step for {}: {step:?}", look.row.name);
         self.take(step, look, observed, attention).await
