@@ -6,6 +6,6 @@ awk -v count="$1" -v upstream="$2" 'BEGIN {
     printf "{\"version\":1,\"domain\":\"bench.test\",\"dashboard\":null,\"routes\":["
     for (i = 1; i <= count; i++)
         printf "%s{\"hosts\":[\"wf%d.bench.test\"],\"instanceId\":\"0198f0a0-0000-7000-8000-%012d\",\"engine\":\"node-red\"," \
-            "\"upstream\":\"%s\",\"state\":\"running\",\"webhookAccess\":\"open\"}", i > 1 ? "," : "", i, i, upstream
+            "\"upstream\":\"%s\",\"state\":\"running\",\"webhookAccess\":\"open\"}", (i > 1 ? "," : ""), i, i, upstream
     print "]}"
 }'

@@ -1,17 +1,28 @@
 #!/usr/bin/env bash
 # openflow/base:debian, a small root file system put together from Debian packages. Used where Docker Hub cannot be reached.
 # No package manager inside: what an instance does not have cannot be turned against its neighbours.
+#   images/base.sh [--force] [iptables]     with "iptables": openflow/base:iptables, for the manager
 set -euo pipefail
 # shellcheck source=lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
-tag=openflow/base:debian
+tag=openflow/base:debian force=''
 packages=(base-files netbase ca-certificates libc6 libgcc-s1 libstdc++6 tini busybox-static)
+for argument in "$@"; do
+  case $argument in
+    --force) force=--force ;;
+    iptables)
+      tag=openflow/base:iptables
+      packages+=(iptables libip4tc2 libip6tc2 libmnl0 libnetfilter-conntrack3 libnfnetlink0 libnftnl11 libxtables12)
+      ;;
+    *) die "unknown argument '$argument'. Usage: images/base.sh [--force] [iptables]" ;;
+  esac
+done
 
 source=$(source_hash "${BASH_SOURCE[0]}")
-if [ "${1:-}" != --force ] && [ "$(image_source $tag)" = "$source" ]; then exit 0; fi
+if [ -z "$force" ] && [ "$(image_source $tag)" = "$source" ]; then exit 0; fi
 
 { have apt-get && have dpkg-deb; } ||
-  die "Docker Hub cannot be reached and this is not a Debian-like machine. Load $official_image into the engine (docker load) and run this again."
+  die "Docker Hub cannot be reached and this is not a Debian-like machine. Load the official base image into the engine (docker load) and run this again."
 need docker tar
 step "Building $tag from Debian packages"
 work=$(mktemp -d)
@@ -35,6 +46,11 @@ for deb in "$work"/debs/*.deb; do
     --exclude='./usr/share/doc/*/[!c]*'
   # What vulnerability scanners read instead of a package database.
   dpkg-deb --field "$deb" >"$rootfs/var/lib/dpkg/status.d/$(dpkg-deb --field "$deb" Package)"
+done
+
+# Debian's "alternatives" do this when the package is configured; a container engine of today uses nftables too.
+for program in iptables ip6tables; do
+  [ ! -e "$rootfs/usr/sbin/$program-nft" ] || ln -s "$program-nft" "$rootfs/usr/sbin/$program"
 done
 
 # busybox stands in for the usual tools, except where it would fool people: its wget does not check certificates.

@@ -1,30 +1,44 @@
 #!/usr/bin/env bash
-# Builds the engines' images. Does nothing for an image whose inputs have not changed.
-#   images/build.sh [--force] [node-red]
+# Builds images: the engines', and those of docker-compose.yml. Does nothing for an image whose inputs have not changed.
+#   images/build.sh [--force] [node-red] [manager] [proxy]      without a name: the engines'
 #   images/build.sh --stage [node-red]    only installs the engine and Node.js under build/, for the shim's tests; prints
 #                                         "node=<binary>" and "app=<folder>". Needs no Docker
 #   images/build.sh --lock [node-red]     writes the lock file anew after a change of package.json
+# The programs of "manager" and "proxy" are taken from $OPENFLOW_BIN_DIR [target/release].
 # --force also fetches Debian's and Docker Hub's current packages: use it to bring in security updates.
 set -euo pipefail
 # shellcheck source=lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-# The official image where a registry answers, otherwise our own. Sets $base. Asked at most once per run.
+# choose_base GIVEN OFFICIAL OWN COMMAND…: what the operator gave; the official image where a registry answers;
+# otherwise our own, built by COMMAND. Sets $base.
 choose_base() {
+  local given=$1 official=$2 own=$3
+  shift 3
   step "Looking for a base image"
-  if [ -n "${OPENFLOW_NODE_IMAGE:-}" ]; then
-    base=$OPENFLOW_NODE_IMAGE
-  elif [ -z "$force" ] && docker image inspect "$official_image" >/dev/null 2>&1; then
-    base=$official_image
-  elif timeout 20 docker manifest inspect "$official_image" >/dev/null 2>&1 &&
-    with_progress "pulling $official_image" timeout 900 docker pull --quiet "$official_image"; then
-    base=$official_image
+  if [ -n "$given" ]; then
+    base=$given
+  elif [ -z "$force" ] && docker image inspect "$official" >/dev/null 2>&1; then
+    base=$official
+  elif [ -z "$offline" ] && timeout 20 docker manifest inspect "$official" >/dev/null 2>&1 &&
+    with_progress "pulling $official" timeout 900 docker pull --quiet "$official"; then
+    base=$official
   else
-    say "Docker Hub does not answer; the base is built from Debian packages and npm"
-    "$images/node.sh" $force
-    base=openflow/node:24
+    say "Docker Hub does not answer; the base is built from Debian packages"
+    offline=yes # asked at most once per run
+    "$@" $force
+    base=$own
   fi
   say "base image: $base"
+}
+
+# up_to_date SOURCE TAG…: whether every tag was built from that source.
+up_to_date() {
+  local source=$1 tag
+  shift
+  [ -z "$force" ] || return
+  for tag in "$@"; do [ "$(image_source "$tag")" = "$source" ] || return; done
+  say "$1 is up to date"
 }
 
 # What a running engine never reads. The typings of @node-red stay: the editor serves them for its code completion.
@@ -39,13 +53,10 @@ prune() {
 build_node_red() {
   local shim=$root/settings-shim engine=node-red version source
   version=$(sed -n 's/.*"node-red": "\([0-9.]*\)".*/\1/p' "$images/node-red/package.json")
-  source=$(source_hash "$images" "$shim/common" "$shim/node-red")
+  source=$(source_hash "$images"/*.sh "$images/node" "$images/node-red" "$shim/common" "$shim/node-red")
   local tags=("openflow/node-red:$version" "openflow/node-red:${version%%.*}")
-  if [ -z "$force" ] && [ "$(image_source "${tags[0]}")" = "$source" ] && [ "$(image_source "${tags[1]}")" = "$source" ]; then
-    say "${tags[1]} is up to date"
-    return
-  fi
-  choose_base
+  up_to_date "$source" "${tags[@]}" && return
+  choose_base "${OPENFLOW_NODE_IMAGE:-}" "$official_node" openflow/node:24 "$images/node.sh"
   local stage context
   stage=$(stage_app node-red)
   step "Building ${tags[1]} (Node-RED $version)"
@@ -67,20 +78,54 @@ build_node_red() {
   say "$(docker image inspect --format '{{join .RepoTags ", "}}: {{.Size}} bytes' "${tags[0]}")"
 }
 
-force='' action=build engines=()
+build_manager() { build_program manager openflow openflow/base:iptables "$images/base.sh" iptables; }
+build_proxy() { build_program proxy openflow-proxy openflow/base:debian "$images/base.sh"; }
+
+# build_program NAME BINARY OWN COMMAND…: an image of one of our own programs, built before; see choose_base for the rest.
+build_program() {
+  local name=$1 binary=$2 version source context
+  local file=${OPENFLOW_BIN_DIR:-$root/target/release}/$binary
+  shift 2
+  [ -x "$file" ] || die "there is no program $file. Build it (cargo build --release), or say where it is with OPENFLOW_BIN_DIR."
+  version=$(sed -n 's/^version = "\(.*\)"/\1/p' "$root/Cargo.toml")
+  local tags=("openflow/$name:$version" "openflow/$name:latest")
+  source=$(source_hash "$images/base.sh" "$images/$name" "$file")
+  up_to_date "$source" "${tags[@]}" && return
+  choose_base "${OPENFLOW_BASE_IMAGE:-}" "$official_debian" "$@"
+  step "Building ${tags[0]}"
+  context=$(mktemp -d -p "$build" context.XXXXXX)
+  # shellcheck disable=SC2064
+  trap "rm -rf '$context'" EXIT
+  # Debug symbols are most of the file and nobody reads them in a container.
+  if have strip; then strip -o "$context/$binary" "$file"; else cp "$file" "$context/$binary"; fi
+  chmod 755 "$context/$binary"
+  with_progress "docker build" docker_build --build-arg BASE="$base" --build-arg VERSION="$version" --build-arg SOURCE="$source" \
+    --tag "${tags[0]}" --tag "${tags[1]}" --file "$images/$name/Dockerfile" "$context"
+  rm -rf "$context"
+  # The machine that built the program may have a newer C library than the image.
+  docker run --rm --network none "${tags[0]}" --version >/dev/null ||
+    die "$file does not run on $base. Build it on Debian 12 or older, or give a newer base with OPENFLOW_BASE_IMAGE."
+  docker image prune --force --filter label=openflow.source >/dev/null
+  say "$(docker image inspect --format '{{join .RepoTags ", "}}: {{.Size}} bytes' "${tags[0]}")"
+}
+
+force='' offline='' action=build names=()
 for argument in "$@"; do
   case $argument in
     --force) force=--force ;;
     --stage) action=stage ;;
     --lock) action=lock ;;
-    node-red) engines+=("$argument") ;;
-    *) die "unknown argument '$argument'. Usage: images/build.sh [--force | --stage | --lock] [node-red]" ;;
+    node-red | manager | proxy) names+=("$argument") ;;
+    *) die "unknown argument '$argument'. Usage: images/build.sh [--force | --stage | --lock] [node-red] [manager] [proxy]" ;;
   esac
 done
-[ ${#engines[@]} -gt 0 ] || engines=(node-red)
+[ ${#names[@]} -gt 0 ] || names=(node-red)
 mkdir -p "$build"
 
-for engine in "${engines[@]}"; do
+for engine in "${names[@]}"; do
+  case $action:$engine in
+    stage:manager | stage:proxy | lock:manager | lock:proxy) die "--$action is for engines only, not for $engine" ;;
+  esac
   case $action in
     build)
       "$root/scripts/docker.sh"

@@ -10,7 +10,9 @@ build=${OPENFLOW_BUILD_DIR:-$root/build}
 node_version=24.21.0
 node_dir=$build/node-$node_version
 # shellcheck disable=SC2034 # used by the scripts that load this file
-official_image=node:$node_version-bookworm-slim
+official_node=node:$node_version-bookworm-slim
+# shellcheck disable=SC2034
+official_debian=debian:bookworm-slim
 
 case $(uname -m) in
   x86_64) node_arch=x64 ;;

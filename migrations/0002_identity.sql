@@ -33,6 +33,7 @@ create table sessions (
   user_agent text not null
 );
 create index sessions_user_id_idx on sessions (user_id);
+create index sessions_expires_at_idx on sessions (expires_at);
 comment on table sessions is 'Signed-in browsers of the dashboard. The cookie''s token is kept as SHA-256.';
 
 create table api_tokens (

@@ -175,6 +175,10 @@ alter table access_tokens enable row level security;
 -- Only for an instance that the user can see: the subquery passes through the policies of instances.
 create policy access_tokens_own on access_tokens for insert to openflow_user
   with check (user_id = openflow_actor() and exists (select 1 from instances i where i.id = access_tokens.instance_id));
+create policy access_tokens_read on access_tokens for select to openflow_user
+  using (user_id = openflow_actor() or openflow_is_admin());
+create policy access_tokens_end on access_tokens for delete to openflow_user
+  using (user_id = openflow_actor() or openflow_is_admin());
 
 alter table editor_sessions enable row level security;
 create policy editor_sessions_read on editor_sessions for select to openflow_user
@@ -185,7 +189,7 @@ create policy editor_sessions_revoke on editor_sessions for update to openflow_u
 grant select, insert, update, delete on stacks, templates, instances, hostnames to openflow_user;
 grant select on instance_aliases, editor_sessions to openflow_user;
 grant update (revoked_at) on editor_sessions to openflow_user;
-grant insert on access_tokens to openflow_user;
+grant select, insert, delete on access_tokens to openflow_user;
 
 -- The intent changed: the reconciler looks again.
 create trigger instances_intent_notify

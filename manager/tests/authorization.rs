@@ -5,7 +5,7 @@ mod support;
 
 use std::collections::BTreeSet;
 
-use Need::{Admin, Anybody, Owner, SignedIn, Viewer};
+use Need::{Admin, Anybody, Member, Owner, SignedIn, Viewer};
 use serde_json::Value;
 use sqlx::PgPool;
 use support::{HOST, Person, TestApp, Who};
@@ -23,7 +23,7 @@ enum Need {
 }
 
 /// Method, path, who may, and a body that is understood (empty: none);
-/// `$email` in it is the target's.
+/// `$…` in it is something of the fixture's.
 type Route = (&'static str, &'static str, Need, &'static str);
 
 #[rustfmt::skip]
@@ -53,11 +53,46 @@ const TABLE: &[Route] = &[
     ("put", "/api/v1/projects/{id}/members/{userId}", Owner, r#"{"role": "viewer"}"#),
     ("delete", "/api/v1/projects/{id}/members/{userId}", Owner, ""),
     ("get", "/api/v1/audit", SignedIn, ""),
+    ("get", "/api/v1/stacks", SignedIn, ""),
+    ("post", "/api/v1/stacks", Admin, r#"{"name": "New", "engine": "node-red", "image": "openflow/node-red:5"}"#),
+    ("get", "/api/v1/stacks/{id}", SignedIn, ""),
+    ("patch", "/api/v1/stacks/{id}", Admin, r#"{"name": "Other"}"#),
+    ("delete", "/api/v1/stacks/{id}", Admin, ""),
+    ("get", "/api/v1/templates", SignedIn, ""),
+    ("post", "/api/v1/templates", Admin, r#"{"name": "New", "stackId": "$stack"}"#),
+    ("get", "/api/v1/templates/{id}", SignedIn, ""),
+    ("patch", "/api/v1/templates/{id}", Admin, r#"{"name": "Other"}"#),
+    ("delete", "/api/v1/templates/{id}", Admin, ""),
+    ("get", "/api/v1/projects/{id}/instances", Viewer, ""),
+    ("post", "/api/v1/projects/{id}/instances", Member, r#"{"name": "New", "subdomain": "$new", "stack": "$stack"}"#),
+    ("get", "/api/v1/projects/{id}/events", Viewer, ""),
+    ("get", "/api/v1/instances/{id}", Viewer, ""),
+    ("patch", "/api/v1/instances/{id}", Member, r#"{"name": "Other"}"#),
+    ("delete", "/api/v1/instances/{id}", Member, ""),
+    ("post", "/api/v1/instances/{id}/start", Member, ""),
+    ("post", "/api/v1/instances/{id}/stop", Member, ""),
+    ("post", "/api/v1/instances/{id}/restart", Member, ""),
+    ("post", "/api/v1/instances/{id}/launch", Viewer, "{}"),
+    ("post", "/api/v1/launch", Viewer, r#"{"subdomain": "$alias"}"#),
+    ("get", "/api/v1/instances/{id}/logs", Viewer, ""),
+    ("get", "/api/v1/instances/{id}/stats", Viewer, ""),
+    ("get", "/api/v1/instances/{id}/env", Viewer, ""),
+    ("put", "/api/v1/instances/{id}/env", Member, r#"{"items": [{"name": "A", "value": "1"}]}"#),
+    ("get", "/api/v1/instances/{id}/aliases", Viewer, ""),
+    ("post", "/api/v1/instances/{id}/aliases", Member, r#"{"name": "$new"}"#),
+    ("delete", "/api/v1/instances/{id}/aliases/{name}", Member, ""),
+    ("get", "/api/v1/health", Anybody, ""),
+    ("get", "/api/v1/health/live", Anybody, ""),
+    ("get", "/api/v1/health/ready", Anybody, ""),
 ];
 
-/// A project with one caller of each sort, and a user to act on.
+/// A project with an instance, one caller of each sort, and a user to act on.
 struct Fixture {
     project: Uuid,
+    instance: Uuid,
+    alias: String,
+    stack: Uuid,
+    template: Uuid,
     target: Person,
     callers: Vec<(&'static str, Option<Need>, Who)>,
 }
@@ -74,6 +109,21 @@ impl Fixture {
         let project = t.project(&owner).await;
         t.add_member(project, &member, "member").await;
         t.add_member(project, &viewer, "viewer").await;
+        let instance = t.instance_row(project).await;
+        let (alias, template) = (format!("a-{instance}"), Uuid::now_v7());
+        sqlx::query("insert into hostnames (name, instance_id, project_id, kind, created_at) values ($1, $2, $3, 'alias', now())")
+            .bind(&alias)
+            .bind(instance)
+            .bind(project)
+            .execute(&t.pool)
+            .await
+            .unwrap();
+        let stack = sqlx::query_scalar("insert into templates (id, name, stack_id, created_at, updated_at) select $1, $1::text, stack_id, now(), now() from instances where id = $2 returning stack_id")
+            .bind(template)
+            .bind(instance)
+            .fetch_one(&t.pool)
+            .await
+            .unwrap();
         let callers = vec![
             ("nobody", None, Who::Nobody),
             ("stranger", Some(Need::SignedIn), stranger.who),
@@ -84,6 +134,10 @@ impl Fixture {
         ];
         Self {
             project,
+            instance,
+            alias,
+            stack,
+            template,
             target,
             callers,
         }
@@ -93,9 +147,13 @@ impl Fixture {
         let id = match template {
             it if it.starts_with("/api/v1/users/") => self.target.id,
             it if it.starts_with("/api/v1/projects/") => self.project,
+            it if it.starts_with("/api/v1/instances/") => self.instance,
+            it if it.starts_with("/api/v1/stacks/") => self.stack,
+            it if it.starts_with("/api/v1/templates/") => self.template,
             _ => Uuid::now_v7(),
         };
         let path = template.replace("{id}", &id.to_string());
+        let path = path.replace("{name}", &self.alias);
         path.replace("{userId}", &self.target.id.to_string())
     }
 
@@ -103,28 +161,37 @@ impl Fixture {
         if text.is_empty() {
             return Value::Null;
         }
-        serde_json::from_str(&text.replace("$email", &self.target.email)).unwrap()
+        let text = text
+            .replace("$email", &self.target.email)
+            .replace("$stack", &self.stack.to_string())
+            .replace("$alias", &self.alias)
+            .replace("$new", &format!("n-{}", self.instance));
+        serde_json::from_str(&text).unwrap()
     }
 }
 
-/// What a caller of that standing is refused with, `None` when let through.
-fn expected(need: Need, standing: Option<Need>) -> Option<(u16, &'static str)> {
-    match (need, standing) {
-        (Need::Anybody, _) => None,
-        (_, None) => Some((401, "auth.required")),
-        (need, Some(standing)) if need <= standing => None,
-        (Need::Admin, _) => Some((403, "admin.required")),
-        (_, Some(Need::SignedIn)) => Some((404, "project.not_found")),
-        _ => Some((403, "project.role_required")),
-    }
-}
-
-const REFUSALS: [&str; 4] = [
+const LINES: &str = "select count(*) from audit_log";
+/// The codes that speak of who asks; others speak of what is asked.
+const REFUSALS: [&str; 5] = [
     "auth.required",
     "admin.required",
     "project.not_found",
+    "instance.not_found",
     "project.role_required",
 ];
+
+/// The status with which a caller of that standing is refused, `None` when
+/// let through. To a stranger the project does not exist.
+fn expected(need: Need, standing: Option<Need>) -> Option<u16> {
+    match (need, standing) {
+        (Anybody, _) => None,
+        (_, None) => Some(401),
+        (need, Some(standing)) if need <= standing => None,
+        (Admin, _) => Some(403),
+        (_, Some(SignedIn)) => Some(404),
+        _ => Some(403),
+    }
+}
 
 #[sqlx::test(migrator = "openflow_manager::db::MIGRATOR")]
 async fn every_route_lets_in_whom_it_should(pool: PgPool) {
@@ -133,16 +200,23 @@ async fn every_route_lets_in_whom_it_should(pool: PgPool) {
         for n in 0..6 {
             let f = Fixture::new(&t).await;
             let (name, standing, who) = &f.callers[n];
+            let lines_before = t.count(LINES).await;
             let answer = t
                 .call(&method.to_uppercase(), &f.path(template), who, f.body(body))
                 .await;
             let (status, code) = answer.refusal();
-            let refused = REFUSALS.contains(&code).then_some((status, code));
+            let refused = REFUSALS.contains(&code).then_some(status);
             assert_eq!(
                 refused,
                 expected(need, *standing),
                 "{method} {template} as {name}"
             );
+            // No change without its line in the audit log, and no line without.
+            // A launch lets somebody look; it changes nothing.
+            let is_change = method != "get" && !template.ends_with("/launch");
+            let changed = is_change && status < 300 && standing.is_some();
+            let lines = t.count(LINES).await - lines_before;
+            assert_eq!(0 < lines, changed, "{method} {template} as {name}");
             assert_ne!(status, 500, "{method} {template} as {name}");
         }
     }

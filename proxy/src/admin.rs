@@ -1,12 +1,17 @@
 //! `/ready` and `/metrics`, on an address of their own.
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
+use anyhow::{Context as _, bail};
 use bytes::Bytes;
 use http::{Request, Response, StatusCode, header};
-use http_body_util::Full;
-use hyper::{body::Incoming, service::service_fn};
+use http_body_util::{Empty, Full};
+use hyper::{body::Incoming, client::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::{net::TcpListener, sync::Semaphore, time::timeout};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+    time::timeout,
+};
 
 use crate::{
     metrics::{self, Metrics},
@@ -16,6 +21,32 @@ use crate::{
 const CONNECTIONS_MAX: usize = 32;
 const CONNECTION_TIME_MAX: Duration = Duration::from_secs(60);
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+const CHECK_TIMEOUT: Duration = Duration::from_secs(8);
+
+/// Asks a running proxy's `/ready`; `address` is its admin listener.
+///
+/// # Errors
+/// When nobody answers, or the proxy has no routes yet.
+pub async fn check(address: SocketAddr) -> anyhow::Result<()> {
+    let asking = async {
+        let stream = TcpStream::connect(address).await?;
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+        tokio::spawn(connection);
+        let request = Request::get("/ready")
+            .header(header::HOST, address.to_string())
+            .body(Empty::<Bytes>::new())?;
+        anyhow::Ok(sender.send_request(request).await?.status())
+    };
+    let status = timeout(CHECK_TIMEOUT, asking)
+        .await
+        .map_err(anyhow::Error::from)
+        .flatten()
+        .with_context(|| format!("no proxy answers at {address}"))?;
+    if status != StatusCode::OK {
+        bail!("the proxy at {address} has no routes yet ({status}); does the manager answer it?");
+    }
+    Ok(())
+}
 
 pub(crate) struct Admin {
     pub(crate) tables: Arc<Tables>,

@@ -120,6 +120,8 @@ impl Proxy {
             admin,
         } = self;
         tracing::info!(address = %plain.address, threads = config.threads, "the proxy listens");
+        // The workers stop when this future is dropped, too.
+        let _stop = shared.stopping.clone().drop_guard();
         let acceptor = tls.as_ref().map(Tls::acceptor).transpose()?;
         let metrics: Vec<_> = (0..config.threads)
             .map(|_| Arc::new(Metrics::default()))
@@ -137,8 +139,8 @@ impl Proxy {
             background.spawn(admin.run(listener));
         }
         let mut secure = secure.map(|secure| secure.sockets.into_iter());
-        let mut workers = Vec::new();
-        for (socket, metrics) in plain.sockets.into_iter().zip(metrics) {
+        let mut workers = JoinSet::new();
+        for (number, (socket, metrics)) in plain.sockets.into_iter().zip(metrics).enumerate() {
             let worker = Worker {
                 shared: Arc::clone(&shared),
                 metrics,
@@ -148,13 +150,29 @@ impl Proxy {
                     .and_then(Iterator::next)
                     .zip(acceptor.clone()),
             };
-            workers.push(worker.start(workers.len())?);
+            let thread = worker.start(number)?;
+            workers.spawn_blocking(move || thread.join());
         }
-        shutdown.cancelled().await;
+        let early = tokio::select! {
+            () = shutdown.cancelled() => None,
+            ended = workers.join_next() => ended,
+        };
         tracing::info!("the proxy stops; requests under way are finished");
         shared.stopping.cancel();
-        join(workers).await
+        if let Some(ended) = early {
+            check(ended)?;
+        }
+        while let Some(ended) = workers.join_next().await {
+            check(ended)?;
+        }
+        Ok(())
     }
+}
+
+type Ended = Result<std::thread::Result<anyhow::Result<()>>, tokio::task::JoinError>;
+
+fn check(ended: Ended) -> anyhow::Result<()> {
+    ended?.map_err(|_| anyhow::anyhow!("a worker thread panicked"))?
 }
 
 fn follow_routes(background: &mut JoinSet<()>, config: &Config, shared: &Shared) {
@@ -167,14 +185,6 @@ fn follow_routes(background: &mut JoinSet<()>, config: &Config, shared: &Shared)
         }
         (None, None) => return,
     };
-}
-
-async fn join(workers: Vec<JoinHandle<anyhow::Result<()>>>) -> anyhow::Result<()> {
-    for worker in workers {
-        let ended = tokio::task::spawn_blocking(move || worker.join()).await?;
-        ended.map_err(|_| anyhow::anyhow!("a worker thread panicked"))??;
-    }
-    Ok(())
 }
 
 /// One thread with its own reactor, sockets and connection pool.

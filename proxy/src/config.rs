@@ -6,19 +6,12 @@ use std::{
     time::Duration,
 };
 
-use clap::{Args, Parser};
+use clap::Args;
 use url::Url;
 
 /// What the proxy is told at start. `Config::default()` is what the command
 /// line gives without flags or environment.
-#[derive(Clone, Debug, Parser)]
-#[command(
-    name = "openflow-proxy",
-    version,
-    about = "Routes <name>.<domain> to its instance and <domain> to the dashboard",
-    after_help = "Routes come from the manager (--manager, --secret) or from a file (--routes). \
-                  Every flag can be given as the environment variable beside it."
-)]
+#[derive(Clone, Debug, Args)]
 pub struct Config {
     /// Address for plain HTTP/1.1 and HTTP/2 with prior knowledge.
     #[arg(long, env = "OPENFLOW_PROXY_LISTEN", default_value = "127.0.0.1:8080")]
@@ -239,11 +232,15 @@ fn bits(address: IpAddr) -> u128 {
 
 #[cfg(test)]
 mod tests {
+    use clap::{Command, FromArgMatches as _};
+
     use super::*;
 
     #[test]
     fn the_command_line_s_defaults_are_the_library_s() {
-        let parsed = Config::try_parse_from(["openflow-proxy"]).unwrap();
+        let matches = Config::augment_args(Command::new("openflow-proxy"))
+            .try_get_matches_from(["openflow-proxy"]);
+        let parsed = Config::from_arg_matches(&matches.unwrap()).unwrap();
         assert_eq!(format!("{parsed:?}"), format!("{:?}", Config::default()));
     }
 

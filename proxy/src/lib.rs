@@ -15,5 +15,6 @@ mod listener;
 mod metrics;
 mod routes;
 
+pub use admin::check;
 pub use app::Proxy;
 pub use config::{Config, Limits, Network, Secret, TlsConfig};

@@ -78,7 +78,7 @@ impl Metrics {
 }
 
 /// All workers' counters in the Prometheus text format.
-pub(crate) fn render(workers: &[Arc<Metrics>], table_age: Option<Duration>) -> String {
+pub(crate) fn render(workers: &[Arc<Metrics>], feed_age: Option<Duration>) -> String {
     let sum =
         |pick: &dyn Fn(&Metrics) -> u64| workers.iter().map(|worker| pick(worker)).sum::<u64>();
     let gauge =
@@ -131,7 +131,7 @@ pub(crate) fn render(workers: &[Arc<Metrics>], table_age: Option<Duration>) -> S
         text,
         "# TYPE openflow_proxy_connections_refused_total counter\nopenflow_proxy_connections_refused_total {refused}"
     );
-    if let Some(age) = table_age {
+    if let Some(age) = feed_age {
         let age = age.as_secs_f64();
         let _ = writeln!(
             text,

@@ -96,3 +96,26 @@ async fn idle_connections_are_closed_at_once_and_late_requests_at_the_deadline()
         .unwrap()
         .unwrap();
 }
+
+#[tokio::test]
+async fn event_streams_are_not_waited_for() {
+    let upstream = Upstream::raw(async |mut stream: TcpStream, _| {
+        read_head(&mut stream).await;
+        let answer = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: 1\n\n";
+        stream.write_all(answer.as_bytes()).await.unwrap();
+        std::future::pending::<()>().await;
+    })
+    .await;
+    let mut proxy = TestProxy::fixed_with(table(vec![route(upstream.address)]), |config| {
+        config.limits.drain_timeout = Duration::from_secs(3600);
+    })
+    .await;
+    let mut stream = begin(&proxy).await;
+    read_head(&mut stream).await;
+    proxy.shutdown.cancel();
+    timeout(PATIENCE, &mut proxy.served)
+        .await
+        .unwrap()
+        .unwrap()
+        .unwrap();
+}

@@ -178,6 +178,10 @@ async fn the_admin_listener_tells_readiness_and_counts() {
     proxy.get("nobody.example.com", "/").await;
     let admin = proxy.admin.unwrap();
     assert_eq!(get_from(admin, "localhost", "/ready").await.status, 200);
+    openflow_proxy::check(admin).await.unwrap();
+    openflow_proxy::check("127.0.0.1:9".parse().unwrap())
+        .await
+        .unwrap_err();
     let metrics = get_from(admin, "localhost", "/metrics").await;
     for line in [
         "openflow_proxy_requests_total{class=\"webhook\",status=\"2xx\"} 1",

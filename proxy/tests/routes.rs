@@ -6,7 +6,7 @@ mod support;
 use std::os::unix::fs::PermissionsExt as _;
 
 use http::StatusCode;
-use openflow_proxy::{Proxy, Secret};
+use openflow_proxy::{Proxy, Secret, check};
 use openflow_route_api::{Route, RouteState};
 use support::{
     FakeManager, HOST, TestProxy, Upstream, config, eventually, get_from, loopback, route, table,
@@ -45,6 +45,8 @@ async fn without_any_table_the_proxy_asks_to_wait() {
     );
     let ready = get_from(proxy.admin.unwrap(), "localhost", "/ready").await;
     assert_eq!(ready.status, StatusCode::SERVICE_UNAVAILABLE);
+    let error = check(proxy.admin.unwrap()).await.unwrap_err();
+    assert!(error.to_string().contains("no routes yet"), "{error}");
 }
 
 #[tokio::test]

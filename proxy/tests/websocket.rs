@@ -242,3 +242,27 @@ async fn sockets_end_when_the_proxy_stops() {
     proxy.shutdown.cancel();
     closes(stream).await;
 }
+
+#[tokio::test]
+async fn an_event_stream_of_a_revoked_session_ends_too() {
+    let upstream = Upstream::raw(async |mut stream: TcpStream, _| {
+        read_head(&mut stream).await;
+        let answer = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: 1\n\n";
+        stream.write_all(answer.as_bytes()).await.unwrap();
+        std::future::pending::<()>().await;
+    })
+    .await;
+    let manager = FakeManager::with(vec![signed_route(upstream.address)]).await;
+    let proxy = TestProxy::following(&manager).await;
+    let session = Uuid::new_v4();
+    let cookie = cookie(ADA, session);
+    let mut stream = TcpStream::connect(proxy.address).await.unwrap();
+    let sent = format!("GET /events HTTP/1.1\r\nHost: {HOST}\r\nCookie: {cookie}\r\n\r\n");
+    stream.write_all(sent.as_bytes()).await.unwrap();
+    let (head, _) = read_head(&mut stream).await;
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+    manager.change_access(|access| {
+        access.revoked_sessions.insert(session);
+    });
+    closes(stream).await;
+}

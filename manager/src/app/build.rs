@@ -102,8 +102,7 @@ impl Core {
         );
         let credentials = mqtt::Credentials::new(db.clone());
         let instance_side = InstanceSide::default();
-
-        let (public, document) = openapi::router()
+        let (api, document) = openapi::router()
             .merge(health::router(
                 db.clone(),
                 runtime,
@@ -115,46 +114,18 @@ impl Core {
             .merge(stacks::templates::http::router(templates))
             .merge(instances::http::router(instances.clone()))
             .split_for_parts();
-        let public = public
-            .merge(openapi::pages(document))
-            .merge(metrics::router())
-            .method_not_allowed_fallback(web::method_not_allowed)
-            .fallback(dashboard::serve)
-            .layer(middleware::from_fn(web::refuse_cross_site))
-            .layer(middleware::from_fn_with_state(
-                identity.clone(),
-                identity::authenticate,
-            ));
+        let secret = &settings.secrets.proxy;
         let for_programs = Router::new()
-            .merge(access::http::proxy_router(
-                access.clone(),
-                settings.secrets.proxy.clone(),
-            ))
+            .merge(access::http::proxy_router(access.clone(), secret.clone()))
             .merge(access::http::shim_router(access.clone()))
-            .merge(routing::http::router(
-                feed.clone(),
-                settings.secrets.proxy.clone(),
-            ))
+            .merge(routing::http::router(feed.clone(), secret.clone()))
             .merge(mqtt::http::router(
                 credentials.clone(),
                 settings.secrets.hook.clone(),
             ))
             .method_not_allowed_fallback(web::method_not_allowed);
-        let router = public
-            .merge(for_programs)
-            .layer(middleware::from_fn_with_state(
-                instance_side.clone(),
-                InstanceSide::guard,
-            ))
-            .layer(middleware::from_fn(dashboard::security_headers))
-            .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-            .layer(TimeoutLayer::with_status_code(
-                StatusCode::GATEWAY_TIMEOUT,
-                ANSWER_TIMEOUT,
-            ))
-            .layer(CatchPanicLayer::custom(|_| web::panicked()))
-            .layer(middleware::from_fn(metrics::measure))
-            .layer(middleware::from_fn(web::finish));
+        let for_people = for_people(api.merge(openapi::pages(document)), &identity);
+        let router = with_layers(for_people.merge(for_programs), &instance_side);
         Ok(Self {
             router,
             identity,
@@ -199,6 +170,37 @@ impl Core {
             },
         );
     }
+}
+
+/// What browsers and programs of people use: whoever asks is found out, and
+/// changes from other sites' pages are refused.
+fn for_people(api: Router, identity: &Identity) -> Router {
+    api.merge(metrics::router())
+        .method_not_allowed_fallback(web::method_not_allowed)
+        .fallback(dashboard::serve)
+        .layer(middleware::from_fn(web::refuse_cross_site))
+        .layer(middleware::from_fn_with_state(
+            identity.clone(),
+            identity::authenticate,
+        ))
+}
+
+/// What every request passes, the last one first.
+fn with_layers(router: Router, instance_side: &InstanceSide) -> Router {
+    router
+        .layer(middleware::from_fn_with_state(
+            instance_side.clone(),
+            InstanceSide::guard,
+        ))
+        .layer(middleware::from_fn(dashboard::security_headers))
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(TimeoutLayer::with_status_code(
+            StatusCode::GATEWAY_TIMEOUT,
+            ANSWER_TIMEOUT,
+        ))
+        .layer(CatchPanicLayer::custom(|_| web::panicked()))
+        .layer(middleware::from_fn(metrics::measure))
+        .layer(middleware::from_fn(web::finish))
 }
 
 fn instance_settings(

@@ -111,6 +111,7 @@ async fn connect_docker(
     config.host = instances.docker_host();
     config.network = instances.network.clone();
     config.subnet = Some(instances.network_subnet.into());
+    config.allowed_networks = instances.allowed_networks.clone();
     config.host_ports = vec![address.port()];
     if instances.mqtt_url.host_str() == Some("host.docker.internal") {
         config

@@ -16,7 +16,9 @@ static SCREEN: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
 
 /// The log goes to standard error, so that standard output holds results only.
 pub(super) fn start_log(config: &LogConfig) {
-    let filter = EnvFilter::new(&config.log_filter);
+    // The engine's client logs request bodies, and with them the instances'
+    // secrets, at finer levels: never, whatever the filter says.
+    let filter = EnvFilter::new(format!("{},bollard=info", config.log_filter));
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(|| LogWriter);

@@ -18,6 +18,9 @@ pub(super) async fn run(config: Config) -> anyhow::Result<()> {
     database.migrate().await?;
     let app = App::start(Settings::load(config)?, database.db.clone()).await?;
     say(format!("The manager listens on {}.", app.address));
+    if let Some(url) = &app.setup_url {
+        say(format!("Create the first administrator: {url}"));
+    }
     stop.cancelled().await;
     app.stop().await;
     database.close().await;

@@ -3,6 +3,7 @@ mod console;
 mod database;
 mod doctor;
 mod environment;
+mod health;
 mod keys;
 mod lock;
 mod manager;
@@ -47,6 +48,8 @@ enum Command {
         #[command(subcommand)]
         command: keys::Command,
     },
+    /// Ask the running manager whether it serves requests; for health checks
+    Health,
     /// Check this host and say what to do about what is wrong
     Doctor {
         /// Print JSON
@@ -98,6 +101,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Manager => manager::run(config).await?,
         Command::Migrate => migrate::run(&config).await?,
         Command::Keys { command } => keys::run(&config, command)?,
+        Command::Health => return health::run(&config).await,
         Command::Doctor { json } => return doctor::run(&config, json).await,
     }
     Ok(ExitCode::SUCCESS)

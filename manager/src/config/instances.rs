@@ -1,7 +1,7 @@
 use std::env;
 
 use clap::{Args, ValueEnum};
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net};
 use url::Url;
 
 use super::{LimitConfig, parse};
@@ -22,6 +22,14 @@ pub struct InstanceConfig {
     /// Addresses of that network, used when it is made
     #[arg(long, env = "OPENFLOW_NETWORK_SUBNET", default_value = "172.30.0.0/16", value_name = "NETWORK", value_parser = subnet)]
     pub network_subnet: Ipv4Net,
+    /// Private networks that instances may reach, such as a plant's 10.20.0.0/16; all others are closed to them
+    #[arg(
+        long,
+        env = "OPENFLOW_ALLOWED_NETWORKS",
+        value_name = "NETWORKS",
+        value_delimiter = ','
+    )]
+    pub allowed_networks: Vec<IpNet>,
     /// The MQTT broker as instances reach it
     #[arg(long, env = "OPENFLOW_MQTT_URL", default_value = "mqtt://host.docker.internal:1883", value_name = "URL", value_parser = parse::mqtt_url)]
     pub mqtt_url: Url,

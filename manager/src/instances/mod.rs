@@ -6,6 +6,7 @@
 //! of the reconciler ends in the desired state, and never in an orphan.
 mod data;
 mod decide;
+mod environment;
 mod error;
 mod events;
 mod hostname;
@@ -21,6 +22,7 @@ mod settings;
 mod spec;
 mod store;
 mod views;
+mod webhook;
 
 pub use data::DataFolders;
 pub use error::Error;

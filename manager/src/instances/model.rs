@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 use super::{Error, Hostname};
 use crate::{
     access::InstanceKeys,
+    audit::Event,
     kernel::{InstanceId, ProjectId, StackId},
     stacks::{Engine, Env, templates::Module},
 };
@@ -221,5 +222,10 @@ impl Instance {
             Desired::Running if self.seen.restart_done < self.restart_wanted => Status::Starting,
             Desired::Running | Desired::Stopped => seen,
         }
+    }
+
+    /// A line of the audit log about it.
+    pub(super) fn event(&self, action: &'static str, detail: Value) -> Event {
+        Event::new(action, Some(self.project), "instance", self.id, &self.name).with(detail)
     }
 }

@@ -3,6 +3,7 @@ use serde_json::json;
 
 use super::{Error, Hostname, Instance, Instances, Routing, store};
 use crate::{
+    audit,
     identity::Role,
     kernel::{Actor, InstanceId},
 };
@@ -27,12 +28,11 @@ impl Instances {
         }
         store::insert_hostname(&mut tx, &it, &name, "alias", "name").await?;
         it.aliases.push(name.clone());
-        self.record(
+        audit::record(
             &mut tx,
             actor,
-            "instance.alias_add",
-            &it,
-            json!({"alias": name.as_str()}),
+            self.now(),
+            it.event("instance.alias_add", json!({"alias": name.as_str()})),
         )
         .await?;
         tx.commit().await?;
@@ -49,12 +49,11 @@ impl Instances {
         if !store::delete_alias(&mut tx, id, name).await? {
             return Err(Error::AliasNotFound);
         }
-        self.record(
+        audit::record(
             &mut tx,
             actor,
-            "instance.alias_delete",
-            &it,
-            json!({"alias": name}),
+            self.now(),
+            it.event("instance.alias_delete", json!({"alias": name})),
         )
         .await?;
         tx.commit().await?;

@@ -7,12 +7,12 @@ use sqlx::PgConnection;
 use super::{
     DataFolders, Desired, Error, Hostname, Instance, NewInstance, Settings, Status, WebhookAccess,
     model::{self, Inside, Seen, WebhookMode},
-    store,
+    store, webhook,
 };
 use crate::{
     access::{Access, InstanceKeys},
-    audit::{self, Event},
-    crypto::{KeyRing, sha256_hex},
+    audit,
+    crypto::KeyRing,
     db::{Changes, Db, Tx},
     identity::{Identity, Role},
     kernel::{Actor, Clock, InstanceId, Page, PageRequest, ProjectId, Secret, StackId, TemplateId},
@@ -90,8 +90,13 @@ impl Instances {
         let (instance, inside) = self.draft(&mut tx, project, new, choices).await?;
         store::insert(&mut tx, &self.parts.keys, &instance, &inside).await?;
         let detail = json!({"subdomain": instance.subdomain.as_str(), "env": inside.env.names()});
-        self.record(&mut tx, actor, "instance.create", &instance, detail)
-            .await?;
+        audit::record(
+            &mut tx,
+            actor,
+            self.now(),
+            instance.event("instance.create", detail),
+        )
+        .await?;
         tx.commit().await?;
         Ok(instance)
     }
@@ -261,14 +266,20 @@ impl Instances {
         it.memory_mb = resources.memory_mb.unwrap_or(it.memory_mb);
         it.cpus = resources.cpus.unwrap_or(it.cpus);
         if let Some((mode, username, secret)) = patch.webhook_access {
-            it.webhook_access = webhook_access(mode, username, secret, &it.webhook_access)?;
+            it.webhook_access =
+                webhook::webhook_access(mode, username, secret, &it.webhook_access)?;
         }
         it.updated_at = self.now();
         store::update(&mut tx, &it).await?;
         let detail = json!({"stackId": it.stack, "memoryMb": it.memory_mb, "cpus": it.cpus,
             "subdomain": it.subdomain.as_str(), "webhookAccess": it.webhook_access.mode});
-        self.record(&mut tx, actor, "instance.update", &it, detail)
-            .await?;
+        audit::record(
+            &mut tx,
+            actor,
+            self.now(),
+            it.event("instance.update", detail),
+        )
+        .await?;
         tx.commit().await?;
         Ok(it)
     }
@@ -329,7 +340,7 @@ impl Instances {
         change(&mut it);
         it.updated_at = self.now();
         store::update(&mut tx, &it).await?;
-        self.record(&mut tx, actor, action, &it, json!({})).await?;
+        audit::record(&mut tx, actor, self.now(), it.event(action, json!({}))).await?;
         tx.commit().await?;
         Ok(it)
     }
@@ -346,89 +357,5 @@ impl Instances {
             return Err(Error::Deleting);
         }
         Ok((tx, it))
-    }
-
-    pub(super) async fn record(
-        &self,
-        tx: &mut PgConnection,
-        actor: &Actor,
-        action: &'static str,
-        it: &Instance,
-        detail: serde_json::Value,
-    ) -> Result<(), Error> {
-        let event = Event::new(action, Some(it.project), "instance", it.id, &it.name).with(detail);
-        audit::record(tx, actor, self.now(), event).await?;
-        Ok(())
-    }
-
-    pub(super) async fn env(&self, actor: &Actor, id: InstanceId) -> Result<Env, Error> {
-        let (mut tx, _) = self.open(actor, id, Role::Viewer).await?;
-        store::env(&mut tx, &self.parts.keys, id).await
-    }
-
-    /// Replaces the environment; it takes effect with the next restart.
-    pub(super) async fn set_env(
-        &self,
-        actor: &Actor,
-        id: InstanceId,
-        vars: Vec<EnvVar>,
-    ) -> Result<Env, Error> {
-        let (mut tx, it) = self.open_live(actor, id).await?;
-        let stored = store::env(&mut tx, &self.parts.keys, id).await?;
-        let env = Env::parse(vars, &stored)?;
-        if env != stored {
-            store::set_env(&mut tx, &self.parts.keys, id, &env).await?;
-            self.record(
-                &mut tx,
-                actor,
-                "instance.env",
-                &it,
-                json!({"env": env.names()}),
-            )
-            .await?;
-            tx.commit().await?;
-        }
-        Ok(env)
-    }
-}
-
-fn webhook_access(
-    mode: WebhookMode,
-    username: Option<String>,
-    secret: Option<Secret>,
-    stored: &WebhookAccess,
-) -> Result<WebhookAccess, Error> {
-    const SECRET_BYTES: std::ops::RangeInclusive<usize> = 8..=256;
-    let bad = |detail| Err(Error::BadWebhookAccess { detail });
-    let secret_hash = match secret {
-        Some(it) if !SECRET_BYTES.contains(&it.expose().len()) => {
-            return bad("A webhook secret is 8 to 256 bytes.");
-        }
-        Some(it) => Some(sha256_hex(it.expose())),
-        None => stored.secret_hash.clone().filter(|_| mode == stored.mode),
-    };
-    let username = username.or_else(|| stored.username.clone().filter(|_| mode == stored.mode));
-    match mode {
-        WebhookMode::Open => Ok(WebhookAccess {
-            mode,
-            username: None,
-            secret_hash: None,
-        }),
-        _ if secret_hash.is_none() => bad("Give the secret that callers have to show."),
-        WebhookMode::Bearer => Ok(WebhookAccess {
-            mode,
-            username: None,
-            secret_hash,
-        }),
-        WebhookMode::Basic => match &username {
-            Some(name) if (1..=100).contains(&name.len()) && !name.contains(':') => {
-                Ok(WebhookAccess {
-                    mode,
-                    username,
-                    secret_hash,
-                })
-            }
-            _ => bad("Give a username of 1 to 100 bytes without a colon."),
-        },
     }
 }

@@ -248,6 +248,7 @@ async fn a_new_password_ends_what_the_old_one_opened(pool: PgPool) {
     let own_editor = t.editor_session(&ada, instance, Some(ada.session)).await;
     let other_editor = t.editor_session(&ada, instance, Some(other)).await;
     let token_editor = t.editor_session(&ada, instance, None).await;
+    t.launch(&ada, instance).await;
 
     let change = async |current: &str, new: &str| {
         let body = json!({"currentPassword": current, "newPassword": new});
@@ -287,6 +288,7 @@ async fn a_new_password_ends_what_the_old_one_opened(pool: PgPool) {
     assert!(!t.is_revoked(own_editor).await);
     assert!(t.is_revoked(other_editor).await);
     assert!(t.is_revoked(token_editor).await);
+    assert_eq!(t.count("select count(*) from access_tokens").await, 0);
     let old = login(&t, &Who::Nobody, EMAIL, PASSWORD).await;
     assert_eq!(old.status, 401);
     login(&t, &Who::Nobody, EMAIL, "a whole new one")

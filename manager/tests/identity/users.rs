@@ -219,6 +219,7 @@ async fn disabling_or_a_new_password_puts_a_user_out_at_once(pool: PgPool) {
         let instance = t.instance_row(t.project(&ada).await).await;
         let editor = t.editor_session(&ada, instance, Some(ada.session)).await;
         let token_editor = t.editor_session(&ada, instance, None).await;
+        t.launch(&ada, instance).await;
         t.get(ME, &ada.who).await.expect(200);
 
         let answer = t
@@ -229,6 +230,7 @@ async fn disabling_or_a_new_password_puts_a_user_out_at_once(pool: PgPool) {
             assert_eq!(t.get(ME, who).await.status, 401, "{change}");
         }
         assert!(t.is_revoked(editor).await && t.is_revoked(token_editor).await);
+        assert_eq!(t.count("select count(*) from access_tokens").await, 0);
     }
     t.get(ME, &root.who).await.expect(200);
 }
@@ -237,17 +239,16 @@ async fn disabling_or_a_new_password_puts_a_user_out_at_once(pool: PgPool) {
 async fn an_enabled_user_starts_anew(pool: PgPool) {
     let t = TestApp::new(pool).await;
     let (root, ada) = (t.admin("Root").await, t.person("Ada").await);
-    // Set past the API, so that the session's row is still there.
+    let token = t.token(&ada, "read").await;
+    // Set past the API, so that the rows of session and token are still there.
     sqlx::query("update users set disabled_at = now() where id = $1")
         .bind(ada.id)
         .execute(&t.pool)
         .await
         .unwrap();
-    assert_eq!(
-        t.get(ME, &ada.who).await.status,
-        401,
-        "with a row of its own"
-    );
+    for who in [&ada.who, &token] {
+        assert_eq!(t.get(ME, who).await.status, 401);
+    }
     let change = async |body| {
         t.call("PATCH", &path(ada.id), &root.who, body)
             .await

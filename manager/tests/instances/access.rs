@@ -6,7 +6,10 @@ use serde_json::{Value, json};
 use sqlx::PgPool;
 use url::Url;
 
-use crate::support::{Answer, Bench, It, Person, Who};
+use crate::support::{
+    Answer, Person, Who,
+    instances::{Bench, It},
+};
 
 /// The token in the link that the person gets.
 async fn launch(bench: &Bench, it: &It, who: &Who) -> String {

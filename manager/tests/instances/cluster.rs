@@ -3,7 +3,7 @@ use openflow_manager::runtime::Op;
 use serde_json::Value;
 use sqlx::{PgPool, postgres::PgPoolOptions};
 
-use crate::support::{Bench, eventually};
+use crate::support::instances::{Bench, eventually};
 
 #[sqlx::test(migrator = "openflow_manager::db::MIGRATOR")]
 async fn one_manager_acts_and_another_takes_over_when_it_is_killed(pool: PgPool) {
@@ -67,7 +67,7 @@ async fn the_database_ends_the_leaders_connections_and_somebody_leads_again(pool
     .await;
     let new = eventually("instances are created again", async || {
         let answer = bench.try_create("wf2", serde_json::json!({})).await;
-        (answer.status == 201).then(|| crate::support::It::of(&answer.json))
+        (answer.status == 201).then(|| crate::support::instances::It::of(&answer.json))
     })
     .await;
     bench.until(&new, "running").await;

@@ -3,7 +3,7 @@ use openflow_manager::runtime::{ContainerState, FakeProbe, Op};
 use serde_json::{Value, json};
 use sqlx::PgPool;
 
-use crate::support::{Bench, It, eventually};
+use crate::support::instances::{Bench, It, eventually};
 
 fn detail(view: &Value) -> &str {
     view["statusDetail"].as_str().unwrap_or_default()

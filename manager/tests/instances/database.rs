@@ -13,7 +13,11 @@ use openflow_manager::identity::SignInRates;
 use serde_json::{Value, json};
 use sqlx::PgPool;
 
-use crate::support::{Bench, It, Relay, TestApp, Who, eventually};
+use crate::support::{
+    TestApp, Who,
+    instances::{Bench, It, eventually},
+    relay::Relay,
+};
 
 async fn bench_behind(relay: &Relay, pool: &PgPool) -> Bench {
     let generous = u32::MAX.try_into().unwrap();

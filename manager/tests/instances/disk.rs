@@ -7,7 +7,7 @@ use openflow_manager::identity::SignInRates;
 use serde_json::{Value, json};
 use sqlx::PgPool;
 
-use crate::support::{Bench, TestApp};
+use crate::support::{TestApp, instances::Bench};
 
 const SMALL_DISK: &str = "OPENFLOW_TEST_SMALL_DISK";
 /// Mounts a small file system at `$0` and runs the rest as an ordinary user

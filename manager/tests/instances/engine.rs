@@ -6,7 +6,10 @@ use openflow_manager::{
 use serde_json::{Value, json};
 use sqlx::PgPool;
 
-use crate::support::{Bench, It, Who, eventually};
+use crate::support::{
+    Who,
+    instances::{Bench, It, eventually},
+};
 
 async fn failed(bench: &Bench, it: &It, words: &[&str]) {
     let view = bench.until(it, "failed").await;

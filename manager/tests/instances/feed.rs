@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use sqlx::PgPool;
 use tower::ServiceExt as _;
 
-use crate::support::{Bench, Who};
+use crate::support::{Who, instances::Bench};
 
 #[sqlx::test(migrator = "openflow_manager::db::MIGRATOR")]
 async fn the_table_is_as_the_wire_says(pool: PgPool) {

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use sqlx::PgPool;
 use tokio::time::timeout;
 
-use crate::support::{Bench, It};
+use crate::support::instances::{Bench, It};
 
 /// Long enough for a hang to happen; a way that is over does not hang.
 const PATIENCE: Duration = Duration::from_secs(30);

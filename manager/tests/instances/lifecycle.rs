@@ -2,7 +2,7 @@ use openflow_manager::runtime::{ContainerState, Op};
 use serde_json::json;
 use sqlx::PgPool;
 
-use crate::support::{Bench, It, eventually};
+use crate::support::instances::{Bench, It, eventually};
 
 const CHANGES: [Op; 7] = [
     Op::Create,

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use sqlx::PgPool;
 use tower::ServiceExt as _;
 
-use crate::support::{Bench, It, eventually};
+use crate::support::instances::{Bench, It, eventually};
 
 /// What the hook says to that body: its status and its JSON.
 async fn ask(bench: &Bench, secret: Option<&str>, body: impl Into<Body>) -> (u16, Value) {

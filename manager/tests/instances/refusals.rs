@@ -8,7 +8,10 @@ use sqlx::PgPool;
 use tower::ServiceExt as _;
 use uuid::Uuid;
 
-use crate::support::{Bench, HOST, Who, eventually};
+use crate::support::{
+    HOST, Who,
+    instances::{Bench, eventually},
+};
 
 /// A body for a new instance, with `more` in it.
 fn new(more: Value) -> Value {
@@ -347,7 +350,7 @@ async fn of_many_creates_at_once_for_one_name_one_wins(pool: PgPool) {
     for lost in answers.iter().filter(|it| it.status != 201) {
         assert_eq!(lost.refusal(), (409, "instance.hostname_taken"));
     }
-    let it = crate::support::It::of(&won[0].json);
+    let it = crate::support::instances::It::of(&won[0].json);
     bench.until(&it, "running").await;
     assert_eq!(bench.t.count("select count(*) from instances").await, 1);
     assert_eq!(bench.t.count("select count(*) from hostnames").await, 1);

@@ -1,7 +1,7 @@
 use serde_json::{Value, json};
 use sqlx::PgPool;
 
-use crate::support::{Bench, Who};
+use crate::support::{Who, instances::Bench};
 
 /// What nobody but the container is told.
 const SECRETS: [&str; 4] = [

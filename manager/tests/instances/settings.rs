@@ -2,7 +2,7 @@
 use serde_json::json;
 use sqlx::PgPool;
 
-use crate::support::{Bench, eventually};
+use crate::support::instances::{Bench, eventually};
 
 #[sqlx::test(migrator = "openflow_manager::db::MIGRATOR")]
 async fn a_new_name_takes_effect_at_once_and_in_the_container_with_a_restart(pool: PgPool) {

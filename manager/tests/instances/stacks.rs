@@ -3,7 +3,10 @@ use serde_json::{Value, json};
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use crate::support::{Bench, Person, eventually};
+use crate::support::{
+    Person,
+    instances::{Bench, eventually},
+};
 
 fn path(stack: &Value) -> String {
     format!("/api/v1/stacks/{}", stack["id"].as_str().unwrap())

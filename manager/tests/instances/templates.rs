@@ -3,7 +3,7 @@ use std::os::unix::fs::MetadataExt as _;
 use serde_json::{Value, json};
 use sqlx::PgPool;
 
-use crate::support::Bench;
+use crate::support::instances::Bench;
 
 fn flows() -> Value {
     json!([{"id": "1", "type": "tab", "label": "Line"}, {"id": "2", "type": "inject", "z": "1"}])

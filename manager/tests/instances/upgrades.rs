@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use crate::support::{Bench, It, eventually};
+use crate::support::instances::{Bench, It, eventually};
 
 const OLD: &str = "openflow/node-red:5";
 const NEW: &str = "openflow/node-red:6";

@@ -11,6 +11,17 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, header, request};
 const OUR_COOKIES: &[u8] = b"openflow_";
 const OUR_HEADERS: &str = "x-openflow-";
 
+/// What an answer says to us alone.
+static HOP_BY_HOP: [HeaderName; 7] = [
+    header::CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    header::TRAILER,
+    header::PROXY_AUTHENTICATE,
+    HeaderName::from_static("proxy-connection"),
+];
+
 /// A request's head as an instance is to read it.
 pub(crate) struct Outgoing<'a> {
     pub(crate) parts: &'a request::Parts,
@@ -155,24 +166,26 @@ pub(crate) fn safe_trailers(trailers: HeaderMap) -> HeaderMap {
 /// `chunked` says that the body ends with its last chunk, whatever length the
 /// head claims beside it.
 pub(crate) fn clean_answer(headers: &mut HeaderMap, from_instance: bool, chunked: bool) {
-    let mut doomed: Vec<HeaderName> = Vec::new();
     let mut sets_cookies = false;
+    let mut doomed: Vec<HeaderName> = Vec::new();
+    let mut hop_by_hop = [false; HOP_BY_HOP.len()];
     let listed = Listed::of(headers);
     for name in headers.keys() {
-        let hop_by_hop = matches!(
-            *name,
-            header::CONNECTION
-                | header::PROXY_AUTHENTICATE
-                | header::TRAILER
-                | header::TRANSFER_ENCODING
-                | header::UPGRADE
-        ) || matches!(name.as_str(), "keep-alive" | "proxy-connection");
+        sets_cookies |= *name == header::SET_COOKIE;
         let untrue = chunked && *name == header::CONTENT_LENGTH;
         let ours = from_instance && name.as_str().starts_with(OUR_HEADERS);
-        sets_cookies |= *name == header::SET_COOKIE;
-        if hop_by_hop || untrue || ours || listed.contains(name) {
+        if let Some(known) = HOP_BY_HOP.iter().position(|each| each == name) {
+            hop_by_hop[known] = true;
+        } else if untrue || ours || listed.contains(name) {
             doomed.push(name.clone());
         }
+    }
+    for (name, _) in HOP_BY_HOP
+        .iter()
+        .zip(hop_by_hop)
+        .filter(|(_, present)| *present)
+    {
+        headers.remove(name);
     }
     for name in doomed {
         headers.remove(name);

@@ -275,6 +275,10 @@ impl Call {
         if let Some(guard) = guard {
             body = body.guarded_by(guard);
         }
+        let kind = head.headers.get(header::CONTENT_TYPE);
+        if kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream")) {
+            body = body.until(self.client.shared.stopping.clone());
+        }
         let mut response = Response::new(AnswerBody::Upstream(body));
         *response.status_mut() = head.status;
         *response.headers_mut() = head.headers;

@@ -4,7 +4,10 @@ mod manager;
 mod table;
 mod watch;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use arc_swap::ArcSwapOption;
 use tokio::{sync::watch as notify, time::Instant};
@@ -17,14 +20,17 @@ pub(crate) use watch::{follow_feed, follow_file, load_cache, load_file, write_pr
 /// The table in use. Readers take a snapshot; a new table replaces the whole.
 pub(crate) struct Tables {
     current: ArcSwapOption<Table>,
-    changed: notify::Sender<Option<Instant>>,
+    changed: notify::Sender<()>,
+    /// When the source of tables last answered.
+    heard: Mutex<Option<Instant>>,
 }
 
 impl Tables {
     pub(crate) fn new() -> Self {
         Self {
             current: ArcSwapOption::empty(),
-            changed: notify::Sender::new(None),
+            changed: notify::Sender::new(()),
+            heard: Mutex::new(None),
         }
     }
 
@@ -50,15 +56,21 @@ impl Tables {
             "took a route table"
         );
         self.current.store(Some(Arc::new(table)));
-        self.changed.send_replace(Some(Instant::now()));
+        self.changed.send_replace(());
     }
 
-    /// Since the table in use was taken.
+    /// The source of tables has just answered, with or without a change.
+    fn heard(&self) {
+        *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    /// How long ago the source of tables last answered.
     pub(crate) fn age(&self) -> Option<Duration> {
-        self.changed.borrow().map(|taken| taken.elapsed())
+        let heard = *self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        heard.map(|heard| heard.elapsed())
     }
 
-    fn subscribe(&self) -> notify::Receiver<Option<Instant>> {
+    fn subscribe(&self) -> notify::Receiver<()> {
         self.changed.subscribe()
     }
 }

@@ -32,11 +32,13 @@ pub(crate) async fn follow_feed(
         let asked = Instant::now();
         match manager.routes(revision.as_deref()).await {
             Ok(None) => {
+                tables.heard();
                 backoff = BACKOFF_MIN;
                 // A feed that does not wait must not become a busy loop.
                 sleep((asked + EMPTY_MIN).saturating_duration_since(Instant::now())).await;
             }
             Ok(Some(table)) => {
+                tables.heard();
                 backoff = BACKOFF_MIN;
                 let same = table.revision.is_some() && table.revision == revision;
                 if let Err(error) = take(&tables, &table, cache.as_deref()).await {

@@ -156,6 +156,17 @@ pub(in crate::identity) async fn delete_others(
     Ok(())
 }
 
+/// Launches of the user that nobody has redeemed yet.
+pub(in crate::identity) async fn delete_launches(
+    tx: &mut PgConnection,
+    user: UserId,
+) -> sqlx::Result<()> {
+    sqlx::query!("delete from access_tokens where user_id = $1", user.0)
+        .execute(tx)
+        .await?;
+    Ok(())
+}
+
 /// Ends the user's editor sessions but those that hang on the session kept.
 pub(in crate::identity) async fn revoke_editors(
     tx: &mut PgConnection,

@@ -188,7 +188,8 @@ impl Identity {
     }
 }
 
-/// Ends all that lets the user in: sessions but `keep`, API tokens, editors.
+/// Ends all that lets the user in: sessions but `keep`, API tokens, launches,
+/// editor sessions.
 async fn end_access(
     tx: &mut PgConnection,
     user: UserId,
@@ -197,6 +198,7 @@ async fn end_access(
 ) -> sqlx::Result<()> {
     sessions::store::delete_others(tx, user, keep).await?;
     api_tokens::store::delete_all(tx, user).await?;
+    sessions::store::delete_launches(tx, user).await?;
     sessions::store::revoke_editors(tx, user, keep, now).await
 }
 

@@ -17,7 +17,10 @@ use tokio::{
     net::TcpStream,
     time::{Instant, Sleep, sleep_until},
 };
-use tokio_util::io::poll_read_buf;
+use tokio_util::{
+    io::poll_read_buf,
+    sync::{CancellationToken, WaitForCancellationFutureOwned},
+};
 
 use super::{
     UpstreamError,
@@ -291,6 +294,8 @@ pub(crate) struct ResponseBody {
     idle_timeout: Duration,
     waiting: bool,
     guard: Option<Guard>,
+    /// Ends the stream although its right holds.
+    stopping: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
 }
 
 impl ResponseBody {
@@ -302,6 +307,7 @@ impl ResponseBody {
             idle_timeout,
             waiting: false,
             guard: None,
+            stopping: None,
         };
         if head.body == BodyDecoder::Done {
             body.finish();
@@ -312,6 +318,13 @@ impl ResponseBody {
     /// Ends the stream when the right it was opened with is gone.
     pub(crate) fn guarded_by(mut self, guard: Guard) -> Self {
         self.guard = Some(guard);
+        self
+    }
+
+    /// Ends the stream when the program stops; for streams without an end of
+    /// their own, which nobody should wait for.
+    pub(crate) fn until(mut self, stopping: CancellationToken) -> Self {
+        self.stopping = Some(Box::pin(stopping.cancelled_owned()));
         self
     }
 
@@ -397,6 +410,11 @@ impl ResponseBody {
             if connection.timer.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(UpstreamError::Timeout);
             }
+        }
+        if let Some(stopping) = &mut self.stopping
+            && stopping.as_mut().poll(cx).is_ready()
+        {
+            return Poll::Ready(UpstreamError::Stopping);
         }
         match &mut self.guard {
             Some(guard) => guard.poll_lost(cx).map(|()| UpstreamError::Revoked),

@@ -35,6 +35,8 @@ pub(crate) enum UpstreamError {
     Request(BodyError),
     #[error("the right to this stream has ended")]
     Revoked,
+    #[error("the proxy stops")]
+    Stopping,
 }
 
 #[derive(Clone, Copy, Debug)]

@@ -1,0 +1,99 @@
+#!/usr/bin/env bash
+# Checks and tests everything, step by step; a failed step does not hide what the later ones find.
+#   scripts/test.sh          all steps
+#   scripts/test.sh check    only what needs no running instance
+#   scripts/test.sh STEP…    the named steps; they are the functions below
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. scripts/lib.sh
+
+check=(fmt build sqlx tidy scripts)
+all=(fmt dashboard build sqlx rust scripts shim images nginx e2e)
+
+# One way to build for every cargo step, because each other way builds hundreds of crates once more: the whole workspace
+# with all targets, in the debug profile, compiled by clippy, which lints our crates while it builds them. The query
+# macros talk to the test database and write down what they learn, so the same build tells whether .sqlx is current.
+flags=(--workspace --all-targets --locked)
+export RUSTC_WORKSPACE_WRAPPER=clippy-driver CLIPPY_ARGS='-Dwarnings'
+export SQLX_OFFLINE=false
+
+fmt() { cargo fmt --all --check; }
+
+build() {
+  need cargo clippy-driver # rustup component add clippy
+  rm -rf "$SQLX_OFFLINE_DIR"
+  mkdir -p "$SQLX_OFFLINE_DIR"
+  touch manager/src/lib.rs # the macros write only when they run
+  cargo test "${flags[@]}" --no-run
+}
+
+sqlx() {
+  diff -rq .sqlx "$SQLX_OFFLINE_DIR" && return
+  say "The folder .sqlx is not current: run 'make sqlx' and commit it."
+  return 1
+}
+
+rust() { cargo test "${flags[@]}" --no-fail-fast; }
+
+# Part of `rust`; by itself for `check`.
+tidy() { cargo test "${flags[@]}" --quiet tidy; }
+
+scripts() {
+  need shellcheck
+  git ls-files -z '*.sh' .ci/run | xargs -0 shellcheck --severity=warning --external-sources
+}
+
+dashboard() {
+  cd manager/dashboard
+  npm ci --no-audit --no-fund
+  npm run check
+  npm run build
+}
+
+shim() {
+  cd settings-shim
+  npm ci --no-audit --no-fund
+  npm test
+}
+
+images() {
+  scripts/docker.sh
+  images/build.sh
+}
+
+nginx() { nginx/test.sh; }
+
+# With the program that `build` made, on a PostgreSQL of its own.
+e2e() {
+  [ -e e2e/run.sh ] || { say "there is no e2e/run.sh yet"; return 0; }
+  unset DATABASE_URL
+  OPENFLOW_TEST_BIN=$(realpath "${CARGO_TARGET_DIR:-target}/debug/openflow") e2e/run.sh
+}
+
+eval "$(scripts/sqlx-prepare.sh --schema)"
+export SQLX_OFFLINE_DIR=$PWD/build/sqlx
+
+case ${1:-all} in
+  all) steps=("${all[@]}") ;;
+  check) steps=("${check[@]}") ;;
+  *) steps=("$@") ;;
+esac
+summary=() failed=0
+for name in "${steps[@]}"; do
+  [ "$(type -t "$name")" = function ] || die "there is no step '$name'; the steps are: ${all[*]} tidy"
+  step "$name"
+  begun=$SECONDS status=0
+  # In a subshell outside of any condition, where set -e still holds.
+  set +e
+  (set -e; "$name")
+  status=$?
+  set -e
+  verdict=ok
+  if [ "$status" -ne 0 ]; then verdict=FAILED failed=1; fi
+  # What clippy refuses is not built; the tests are to run all the same.
+  if [ "$name$verdict" = buildFAILED ]; then unset RUSTC_WORKSPACE_WRAPPER; fi
+  summary+=("$(printf '%-10s %-7s %5s s' "$name" "$verdict" $((SECONDS - begun)))")
+done
+step "Summary"
+printf '    %s\n' "${summary[@]}" >&2
+exit "$failed"
