@@ -5,6 +5,7 @@
 mod support;
 
 mod access;
+mod chaos;
 mod cluster;
 mod crashes;
 mod database;
@@ -13,6 +14,7 @@ mod engine;
 mod feed;
 mod killed;
 mod lifecycle;
+mod live;
 mod mqtt;
 mod refusals;
 mod secrecy;
