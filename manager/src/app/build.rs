@@ -221,6 +221,8 @@ fn instance_settings(
         mqtt_url: config.instances.mqtt_url.to_string(),
         memory_mb_default: config.instances.default_memory_mb,
         cpus_default: config.instances.default_cpus,
+        memory_mb_max: config.limits.max_memory_mb,
+        cpus_max: config.limits.max_cpus,
         per_project_max: i64::from(config.limits.max_instances_per_project),
     })
 }

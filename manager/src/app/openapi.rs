@@ -8,6 +8,7 @@ use utoipa_swagger_ui::SwaggerUi;
 
 /// Where the document is.
 const DOCUMENT_PATH: &str = "/api/v1/openapi.json";
+const BASE: &str = "/api/v1";
 
 #[derive(OpenApi)]
 #[openapi(
@@ -43,8 +44,48 @@ pub(super) fn router() -> OpenApiRouter {
 }
 
 /// The document and the page to browse it.
-pub(super) fn pages(document: utoipa::openapi::OpenApi) -> Router {
+pub(super) fn pages(mut document: utoipa::openapi::OpenApi) -> Router {
+    name_operations(&mut document);
     SwaggerUi::new("/docs").url(DOCUMENT_PATH, document).into()
+}
+
+/// Generators of clients want each operation's id to be its own; the handlers'
+/// names repeat from slice to slice.
+fn name_operations(document: &mut utoipa::openapi::OpenApi) {
+    for (path, item) in &mut document.paths.paths {
+        let methods = [
+            ("get", &mut item.get),
+            ("post", &mut item.post),
+            ("put", &mut item.put),
+            ("patch", &mut item.patch),
+            ("delete", &mut item.delete),
+        ];
+        for (method, operation) in methods {
+            if let Some(operation) = operation {
+                operation.operation_id = Some(operation_id(method, path));
+            }
+        }
+    }
+}
+
+/// `getInstancesByIdEnv` for GET `/api/v1/instances/{id}/env`.
+fn operation_id(method: &str, path: &str) -> String {
+    let mut id = method.to_owned();
+    let path = path.strip_prefix(BASE).unwrap_or(path);
+    for segment in path.split('/').filter(|it| !it.is_empty()) {
+        let placeholder = segment
+            .strip_prefix('{')
+            .and_then(|it| it.strip_suffix('}'));
+        if placeholder.is_some() {
+            id.push_str("By");
+        }
+        for word in placeholder.unwrap_or(segment).split(['-', '.']) {
+            let mut chars = word.chars();
+            id.extend(chars.next().map(|it| it.to_ascii_uppercase()));
+            id.push_str(chars.as_str());
+        }
+    }
+    id
 }
 
 /// The document as `manager/openapi.json` holds it: for the test that keeps it

@@ -83,9 +83,7 @@ fn run_step(
         };
     };
     let other_spec = observed.spec_hash != wanted.spec_hash;
-    // A running container is replaced only when somebody asked for it, or to
-    // get it into safe mode.
-    if restart || (other_spec && (wanted.upgrading || seen.safe_mode)) {
+    if is_replaced(wanted, seen, observed) {
         return if due || restart {
             Step::Replace
         } else {
@@ -104,6 +102,15 @@ fn run_step(
             }
         }
     }
+}
+
+/// Whether the container is on its way out, running or not: somebody asked for
+/// a new one, or it is to get into safe mode. How it ends is no crash: it may
+/// have been stopped for it already.
+pub(super) fn is_replaced(wanted: &Wanted<'_>, seen: &Seen, observed: &Observed) -> bool {
+    let other_spec = observed.spec_hash != wanted.spec_hash;
+    seen.restart_done < wanted.restart_wanted
+        || (other_spec && (wanted.upgrading || seen.safe_mode))
 }
 
 /// What counting the crashes came to.

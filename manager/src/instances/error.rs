@@ -26,6 +26,10 @@ pub enum Error {
         "A project holds at most {0} instances; delete one, or ask the operator to raise the limit."
     )]
     TooMany(i64),
+    #[error(
+        "An instance has at most {memory_mb} MiB of memory and {cpus} cores here; ask for less, or ask the operator to raise the limit."
+    )]
+    OverLimit { memory_mb: i32, cpus: f64 },
     #[error("The instance is being deleted.")]
     Deleting,
     #[error("The instance is {0}; start it first.")]
@@ -38,6 +42,8 @@ pub enum Error {
     BadWebhookAccess { detail: &'static str },
     #[error("next is a path that begins with one slash.")]
     BadNext,
+    #[error("Cannot make the data folder: {0}")]
+    DataFolder(String),
     #[error("Only a person can open an editor.")]
     NotAPerson,
     #[error("A stored secret cannot be opened: {0}. Check OPENFLOW_SECRET_KEYS.")]
@@ -63,6 +69,7 @@ impl DomainError for Error {
             Self::BadName
             | Self::BadHostname { .. }
             | Self::ReservedHostname { .. }
+            | Self::OverLimit { .. }
             | Self::OtherEngine
             | Self::EngineUnsupported
             | Self::BadWebhookAccess { .. }
@@ -70,6 +77,7 @@ impl DomainError for Error {
             Self::HostnameTaken { .. } | Self::Deleting | Self::NotRunning(_) => Kind::Conflict,
             Self::TooManyAliases(_) | Self::TooMany(_) => Kind::LimitReached,
             Self::NotAPerson => Kind::Forbidden,
+            Self::DataFolder(_) => Kind::Unavailable,
             Self::Sealed(_) => Kind::Internal,
             Self::Runtime(runtime::Error::NoContainer) => Kind::Conflict,
             Self::Runtime(_) => Kind::Unavailable,
@@ -91,6 +99,8 @@ impl DomainError for Error {
             Self::HostnameTaken { .. } => "instance.hostname_taken",
             Self::TooManyAliases(_) => "instance.too_many_aliases",
             Self::TooMany(_) => "instance.too_many",
+            Self::OverLimit { .. } => "instance.over_limit",
+            Self::DataFolder(_) => "instance.data_folder",
             Self::Deleting => "instance.deleting",
             Self::NotRunning(_) => "instance.not_running",
             Self::OtherEngine => "instance.other_engine",
@@ -115,6 +125,7 @@ impl DomainError for Error {
             Self::BadHostname { field }
             | Self::ReservedHostname { field, .. }
             | Self::HostnameTaken { field, .. } => Some(field),
+            Self::OverLimit { .. } => Some("resources"),
             Self::OtherEngine => Some("stackId"),
             Self::EngineUnsupported => Some("stack"),
             Self::BadWebhookAccess { .. } => Some("webhookAccess"),

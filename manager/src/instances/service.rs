@@ -120,6 +120,7 @@ impl Instances {
         }
         let base = template.as_ref().map(|it| it.resources).unwrap_or_default();
         let resources = choices.resources.check()?.over(base);
+        self.check_limits(resources)?;
         let env = Env::parse(choices.env, &Env::default())?;
         let now = self.now();
         let instance = Instance {
@@ -160,6 +161,18 @@ impl Instances {
             },
         };
         Ok((instance, inside))
+    }
+
+    /// What the operator lets one instance have.
+    fn check_limits(&self, asked: Resources) -> Result<(), Error> {
+        let settings = &self.parts.settings;
+        let (memory_mb, cpus) = (settings.memory_mb_max, settings.cpus_max);
+        let over = asked.memory_mb.is_some_and(|it| memory_mb < it)
+            || asked.cpus.is_some_and(|it| cpus < it);
+        if over {
+            return Err(Error::OverLimit { memory_mb, cpus });
+        }
+        Ok(())
     }
 
     pub(super) async fn list(
@@ -249,6 +262,7 @@ impl Instances {
             it.stack = stack.id;
         }
         let resources = patch.resources.check()?;
+        self.check_limits(resources)?;
         it.memory_mb = resources.memory_mb.unwrap_or(it.memory_mb);
         it.cpus = resources.cpus.unwrap_or(it.cpus);
         if let Some((mode, username, secret)) = patch.webhook_access {

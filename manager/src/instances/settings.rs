@@ -21,6 +21,9 @@ pub struct Settings {
     /// MiB.
     pub memory_mb_default: i32,
     pub cpus_default: f64,
+    /// MiB; the most that one instance may ask for.
+    pub memory_mb_max: i32,
+    pub cpus_max: f64,
     pub per_project_max: i64,
 }
 

@@ -1,5 +1,11 @@
 //! `POST /mqtt/auth`: the body and the answers of EMQX's HTTP authenticator.
-use axum::{Router, body::Bytes, extract::State, http::HeaderMap, routing::post};
+use axum::{
+    Router,
+    body::Bytes,
+    extract::{DefaultBodyLimit, State, rejection::BytesRejection},
+    http::HeaderMap,
+    routing::post,
+};
 use serde::{Deserialize, Serialize};
 
 use super::{ConnectAttempt, Credentials, Denial, Verdict};
@@ -10,6 +16,8 @@ use crate::{
 };
 
 const SECRET_HEADER: &str = "x-openflow-hook-secret";
+/// Far above what a CONNECT's fields can come to.
+const BODY_BYTES_MAX: usize = 64 << 10;
 
 #[derive(Clone)]
 struct Hook {
@@ -21,6 +29,7 @@ struct Hook {
 pub fn router(credentials: Credentials, secret: Secret) -> Router {
     Router::new()
         .route("/mqtt/auth", post(auth))
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(Hook {
             credentials,
             secret,
@@ -60,7 +69,7 @@ struct ClientAttrs {
 async fn auth(
     State(hook): State<Hook>,
     headers: HeaderMap,
-    body: Bytes,
+    body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<Answer>, Problem> {
     let shown = headers
         .get(SECRET_HEADER)
@@ -74,6 +83,7 @@ async fn auth(
         ));
     }
     // A broker takes anything but a clear answer for "ask somebody else".
+    let body = body.unwrap_or_default();
     let verdict = match serde_json::from_slice::<AuthBody<'_>>(&body) {
         Ok(body) => hook.credentials.judge(&ConnectAttempt {
             username: &body.username,

@@ -3,22 +3,24 @@
 #![expect(clippy::unwrap_used, reason = "a failed step fails the test")]
 #![allow(dead_code, reason = "no test uses all of it")]
 mod builders;
+mod clock;
+pub(crate) mod instances;
+pub(crate) mod relay;
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use axum::{
     Router,
     body::{Body, Bytes, to_bytes},
     http::{HeaderMap, Method, Request, StatusCode, header},
 };
-use chrono::{DateTime, TimeDelta, Utc};
 use clap::{Args as _, FromArgMatches as _};
+pub(crate) use clock::TestClock;
 use openflow_manager::{
     app::{Core, Settings, System},
     config::Config,
     db::Db,
     identity::{Identity, SignInRates},
-    kernel::{Clock, SystemClock},
     runtime::FakeRuntime,
 };
 use serde_json::Value;
@@ -44,6 +46,7 @@ pub(crate) struct TestApp {
     pub(crate) settings: Settings,
     pub(crate) core: Core,
     pub(crate) data: Arc<TempDir>,
+    rates: SignInRates,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -63,21 +66,6 @@ async fn openapi_of(router: &Router) -> OpenApi {
     let response = router.clone().oneshot(request).await.unwrap();
     let bytes = to_bytes(response.into_body(), 8 << 20).await.unwrap();
     serde_json::from_slice(&bytes).unwrap()
-}
-
-/// Stands still until it is moved.
-pub(crate) struct TestClock(Mutex<DateTime<Utc>>);
-
-impl TestClock {
-    pub(crate) fn advance(&self, by: TimeDelta) {
-        *self.0.lock().unwrap() += by;
-    }
-}
-
-impl Clock for TestClock {
-    fn now(&self) -> DateTime<Utc> {
-        *self.0.lock().unwrap()
-    }
 }
 
 /// With which credential a call is made.
@@ -154,12 +142,50 @@ impl TestApp {
         flags: &[&str],
     ) -> Self {
         let data = tempfile::tempdir().unwrap();
+        Self::with_data(pool, rates, runtime, flags, data).await
+    }
+
+    pub(crate) async fn with_data(
+        pool: PgPool,
+        rates: SignInRates,
+        runtime: Arc<FakeRuntime>,
+        flags: &[&str],
+        data: TempDir,
+    ) -> Self {
         let mut flags = flags.to_vec();
         let dir = format!("--data-dir={}", data.path().display());
         flags.push(&dir);
-        let settings = settings(&flags);
+        let clock = Arc::new(TestClock::new());
+        Self::build(pool, rates, runtime, settings(&flags), clock, data.into()).await
+    }
+
+    /// Another manager of this installation: the same database, engine, data
+    /// folder and clock.
+    pub(crate) async fn another(&self) -> Self {
+        self.another_on(self.pool.clone()).await
+    }
+
+    pub(crate) async fn another_on(&self, pool: PgPool) -> Self {
+        Self::build(
+            pool,
+            self.rates,
+            self.runtime.clone(),
+            self.settings.clone(),
+            self.clock.clone(),
+            self.data.clone(),
+        )
+        .await
+    }
+
+    async fn build(
+        pool: PgPool,
+        rates: SignInRates,
+        runtime: Arc<FakeRuntime>,
+        settings: Settings,
+        clock: Arc<TestClock>,
+        data: Arc<TempDir>,
+    ) -> Self {
         let db = Db::from_pool(pool.clone());
-        let clock = Arc::new(TestClock(Mutex::new(SystemClock.now())));
         let system = System {
             db: db.clone(),
             clock: clock.clone(),
@@ -179,14 +205,17 @@ impl TestApp {
             runtime,
             settings,
             core,
-            data: Arc::new(data),
+            data,
+            rates,
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
         }
     }
 
     /// Begins the background work: from here on instances are made and routed.
+    /// The clock runs with them.
     pub(crate) async fn run(&self) {
+        self.clock.run();
         let image = "openflow/node-red:5";
         self.core.stacks.seed(image).await.unwrap();
         self.core.spawn(&self.tasks, &self.stop);
@@ -242,7 +271,20 @@ impl TestApp {
             Body::from(body.to_string())
         };
         let response = self.router.clone().oneshot(request.body(body).unwrap());
-        answer(response.await.unwrap()).await
+        let response = response.await.unwrap();
+        // How ready the manager is has its own shape, whatever the status.
+        if !path.starts_with("/api/v1/health/") && response.status().as_u16() >= 400 {
+            let kind = &response.headers()[header::CONTENT_TYPE];
+            assert_eq!(kind, "application/problem+json");
+        }
+        answer(response).await
+    }
+}
+
+/// Lets the background work of a test that is over end.
+impl Drop for TestApp {
+    fn drop(&mut self) {
+        self.stop.cancel();
     }
 }
 
@@ -256,12 +298,6 @@ async fn answer(response: axum::response::Response) -> Answer {
     } else {
         to_bytes(body, 1 << 20).await.unwrap()
     };
-    if parts.status.is_client_error() || parts.status.is_server_error() {
-        assert_eq!(
-            parts.headers[header::CONTENT_TYPE],
-            "application/problem+json"
-        );
-    }
     let json = if bytes.is_empty() || !kind.contains("json") {
         Value::Null
     } else {

@@ -63,11 +63,6 @@ impl Reconciler {
             }
             other => other?,
         };
-        if let Some(observed) = &observed
-            && let Some(next) = self.account_for_crashes(&mut look, observed).await?
-        {
-            return Ok(next);
-        }
         let spec_hash = look.spec.hash();
         let wanted = Wanted {
             desired: look.row.desired,
@@ -75,6 +70,12 @@ impl Reconciler {
             spec_hash: &spec_hash,
             upgrading: look.upgrading,
         };
+        if let Some(observed) = &observed
+            && !decide::is_replaced(&wanted, &look.seen, observed)
+            && let Some(next) = self.account_for_crashes(&mut look, observed).await?
+        {
+            return Ok(next);
+        }
         let step = decide::next_step(&wanted, &look.seen, observed.as_ref(), self.instances.now());
         tracing::debug!(?step, "next step for {}: {step:?}", look.row.name);
         self.take(step, look, observed, attention).await
@@ -149,7 +150,12 @@ impl Reconciler {
                 runtime.stop(id).await?;
                 Ok(Next::Again)
             }
-            Step::NoteStopped => self.note_stopped(look).await,
+            Step::NoteStopped => {
+                if let Some(observed) = &observed {
+                    self.rename(&look, observed).await;
+                }
+                self.note_stopped(look).await
+            }
             Step::Unpause => {
                 runtime.unpause(id).await?;
                 Ok(Next::Again)
@@ -178,6 +184,7 @@ impl Reconciler {
         let mut tx = self.instances.parts.db.begin_system().await?;
         seen::delete(&mut tx, row.id).await?;
         tx.commit().await?;
+        self.codes().remove(&row.id);
         tracing::info!("instance {} ({}) is gone", row.name, row.id);
         Ok(Next::Done)
     }

@@ -1,6 +1,7 @@
 //! Making, starting and upgrading a container, and waiting until it is up.
 use std::{io::ErrorKind, net::SocketAddr, time::Duration};
 
+use chrono::TimeDelta;
 use serde_json::json;
 use tokio::time::Instant;
 
@@ -21,7 +22,7 @@ const HEALTH_PATH: &str = "/openflow/health";
 /// do, so their start is waited for no longer than this.
 const FLOWS_WAIT: Duration = Duration::from_secs(3);
 /// Longer, and it is unhealthy (or its upgrade has failed).
-const UP_WAIT: Duration = Duration::from_secs(120);
+const UP_WAIT: TimeDelta = TimeDelta::seconds(120);
 const PROBE_PAUSE: Duration = Duration::from_millis(15);
 const OBSERVE_EVERY: Duration = Duration::from_millis(500);
 /// A running instance that misses so many probes is unhealthy.
@@ -97,13 +98,13 @@ impl Reconciler {
             .ensure(id, flows)
             .await
             .map_err(|error| {
-                let why = match error.kind() {
+                Error::DataFolder(match error.kind() {
                     ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
-                        "the disk is full. Free some space; the next try comes by itself".to_owned()
+                        "the disk is full. Free some space; the next try comes by itself."
+                            .to_owned()
                     }
                     _ => error.to_string(),
-                };
-                runtime::Error::Refused(format!("cannot make the data folder: {why}"))
+                })
             })?;
         runtime.ensure_network().await?;
         runtime.create(&look.spec).await?;
@@ -130,6 +131,8 @@ impl Reconciler {
         let Some(observed) = self.instances.parts.runtime.observe(look.row.id).await? else {
             return Ok(Next::Again);
         };
+        // Of the run before.
+        self.codes().remove(&look.row.id);
         let seen = &mut look.seen;
         seen.status = Status::Starting;
         seen.detail = None;
@@ -150,17 +153,7 @@ impl Reconciler {
         attention: &Attention,
     ) -> Result<Next, Error> {
         note_container(&mut look, &observed);
-        if observed.name != look.spec.name {
-            let renamed = self
-                .instances
-                .parts
-                .runtime
-                .rename(look.row.id, &look.spec.name)
-                .await;
-            if let Err(error) = renamed {
-                tracing::warn!(%error, "container {} keeps its old name: {error}", observed.name);
-            }
-        }
+        self.rename(&look, &observed).await;
         let Some(address) = address_of(&look, &observed) else {
             return Ok(Next::After(UNHEALTHY_PAUSE));
         };
@@ -192,6 +185,18 @@ impl Reconciler {
         Ok(Next::After(UNHEALTHY_PAUSE))
     }
 
+    /// The container follows the instance's name, also a stopped one: its old
+    /// name may be somebody else's by now.
+    pub(super) async fn rename(&self, look: &Look, observed: &Observed) {
+        let runtime = &self.instances.parts.runtime;
+        if observed.name == look.spec.name {
+            return;
+        }
+        if let Err(error) = runtime.rename(look.row.id, &look.spec.name).await {
+            tracing::warn!(%error, "container {} keeps its old name: {error}", observed.name);
+        }
+    }
+
     async fn wait_up(
         &self,
         mut look: Look,
@@ -220,7 +225,7 @@ impl Reconciler {
                 look.seen.status = Status::Unhealthy;
                 look.seen.detail = Some(format!(
                     "It has not answered for {} s since its start.",
-                    UP_WAIT.as_secs()
+                    UP_WAIT.num_seconds()
                 ));
                 self.write(&mut look).await?;
                 Ok(Next::After(UNHEALTHY_PAUSE))
@@ -235,10 +240,10 @@ impl Reconciler {
         attention: &Attention,
     ) -> Result<Up, Error> {
         let runtime = &self.instances.parts.runtime;
-        let began = Instant::now();
+        let began = self.instances.now();
         let mut first_up = None;
-        let mut observed_at = began;
-        while began.elapsed() < UP_WAIT {
+        let mut observed_at = Instant::now();
+        while self.instances.now() - began < UP_WAIT {
             if !self.is_wanted(look, attention) {
                 return Ok(Up::Changed);
             }
@@ -330,6 +335,11 @@ impl Reconciler {
             return Ok(());
         };
         let parts = &self.instances.parts;
+        // First, so that the next pass makes the old one, whenever we are
+        // killed; a running container is never replaced for its spec alone.
+        parts.runtime.stop(look.row.id).await?;
+        parts.runtime.remove(look.row.id).await?;
+        look.seen.upstream = None;
         let mut tx = parts.db.begin_system().await?;
         let (good_name, _) = seen::stack_image(&mut tx, good).await?;
         let row = &look.row;

@@ -1,0 +1,175 @@
+//! The live view and the followed log: streams over HTTP.
+use std::time::Duration;
+
+use axum::{
+    body::{Body, BodyDataStream},
+    http::Request,
+};
+use futures_util::StreamExt as _;
+use serde_json::{Value, json};
+use sqlx::PgPool;
+use tokio::time::timeout;
+use tower::ServiceExt as _;
+
+use crate::support::{Who, instances::Bench};
+
+/// Far more than an event takes on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+struct Stream {
+    body: BodyDataStream,
+    text: String,
+}
+
+impl Stream {
+    async fn open(bench: &Bench, path: &str, who: &Who) -> Self {
+        let Who::Cookie(cookie) = who else {
+            unreachable!()
+        };
+        let request = Request::get(path)
+            .header("cookie", format!("__Host-openflow_session={cookie}"))
+            .body(Body::empty())
+            .unwrap();
+        let response = bench.t.router.clone().oneshot(request).await.unwrap();
+        assert_eq!(response.status(), 200);
+        let body = response.into_body().into_data_stream();
+        Self {
+            body,
+            text: String::new(),
+        }
+    }
+
+    /// What comes up to the next `end`; `None` when the stream ends first.
+    async fn until(&mut self, end: &str) -> Option<String> {
+        loop {
+            if let Some((part, rest)) = self.text.split_once(end) {
+                let (part, rest) = (part.to_owned(), rest.to_owned());
+                self.text = rest;
+                return Some(part);
+            }
+            let chunk = timeout(PATIENCE, self.body.next()).await.unwrap()?;
+            self.text
+                .push_str(std::str::from_utf8(&chunk.unwrap()).unwrap());
+        }
+    }
+
+    /// The next event's name and data.
+    async fn event(&mut self) -> Option<(String, Value)> {
+        loop {
+            let event = self.until("\n\n").await?;
+            let field = |name: &str| event.lines().find_map(|it| it.strip_prefix(name));
+            // Comments keep the connection alive.
+            if let (Some(name), Some(data)) = (field("event: "), field("data: ")) {
+                return Some((name.to_owned(), serde_json::from_str(data).unwrap()));
+            }
+        }
+    }
+
+    /// Up to the first event that fits.
+    async fn event_that(&mut self, fits: impl Fn(&str, &Value) -> bool) -> Value {
+        loop {
+            let (name, data) = self.event().await.unwrap();
+            if fits(&name, &data) {
+                return data;
+            }
+        }
+    }
+}
+
+fn events(bench: &Bench) -> String {
+    format!("/api/v1/projects/{}/events", bench.project)
+}
+
+#[sqlx::test(migrator = "openflow_manager::db::MIGRATOR")]
+async fn a_reader_sees_what_is_and_then_what_changes(pool: PgPool) {
+    let bench = Bench::new(pool).await;
+    let it = bench.running("wf1").await;
+    let mut stream = Stream::open(&bench, &events(&bench), &bench.ada.who).await;
+    let (name, first) = stream.event().await.unwrap();
+    assert_eq!((name.as_str(), &first), ("instance", &bench.see(&it).await));
+
+    // Another project's are none of this reader's business.
+    let other = bench.t.project(&bench.ada).await;
+    let body = json!({"name": "Other", "subdomain": "other"});
+    let path = format!("/api/v1/projects/{other}/instances");
+    bench.post(&path, body).await.expect(201);
+
+    bench.post(&it.path("stop"), Value::Null).await.expect(202);
+    for status in ["stopping", "stopped"] {
+        stream
+            .event_that(|name, data| {
+                assert_eq!((name, &data["id"]), ("instance", &json!(it.id)));
+                data["status"] == status
+            })
+            .await;
+    }
+    bench
+        .post(&it.path("aliases"), json!({"name": "shop"}))
+        .await
+        .expect(201);
+    stream
+        .event_that(|_, data| data["aliases"] == json!(["shop"]))
+        .await;
+    let new = bench.create("wf2").await;
+    stream
+        .event_that(|_, data| data["id"] == json!(new.id) && data["status"] == "running")
+        .await;
+    bench
+        .call("DELETE", &it.path(""), Value::Null)
+        .await
+        .expect(202);
+    let deleted = stream.event_that(|name, _| name == "deleted").await;
+    assert_eq!(deleted, json!({"id": it.id}));
+}
+
+#[sqlx::test(migrator = "openflow_manager::db::MIGRATOR")]
+async fn the_view_ends_for_whoever_may_no_longer_look(pool: PgPool) {
+    let bench = Bench::new(pool).await;
+    bench.running("wf1").await;
+    let root = bench.t.admin("Root").await;
+    let mut people = Vec::new();
+    for name in ["Removed", "Disabled", "SignedOut"] {
+        let person = bench.t.person(name).await;
+        bench.t.add_member(bench.project, &person, "viewer").await;
+        let mut stream = Stream::open(&bench, &events(&bench), &person.who).await;
+        stream.event().await.unwrap();
+        people.push((person, stream));
+    }
+    let path = format!(
+        "/api/v1/projects/{}/members/{}",
+        bench.project, people[0].0.id
+    );
+    bench.call("DELETE", &path, Value::Null).await.expect(204);
+    let path = format!("/api/v1/users/{}", people[1].0.id);
+    let body = json!({"disabled": true});
+    bench
+        .t
+        .call("PATCH", &path, &root.who, body)
+        .await
+        .expect(200);
+    let who = people[2].0.who.clone();
+    bench
+        .t
+        .post("/api/v1/auth/logout", &who, Value::Null)
+        .await
+        .expect(204);
+    // Something happens that they must not see.
+    for (person, mut stream) in people {
+        let ended = async { while stream.event().await.is_some() {} };
+        assert!(timeout(PATIENCE, ended).await.is_ok(), "{}", person.email);
+    }
+}
+
+#[sqlx::test(migrator = "openflow_manager::db::MIGRATOR")]
+async fn a_followed_log_goes_on_until_the_container_ends(pool: PgPool) {
+    let bench = Bench::new(pool).await;
+    let it = bench.running("wf1").await;
+    bench.runtime.write_log(it.key(), "before");
+    let path = it.path("logs?tail=1&follow=true");
+    let mut stream = Stream::open(&bench, &path, &bench.ada.who).await;
+    assert_eq!(stream.until("\n").await.unwrap(), "before");
+    bench.runtime.write_log(it.key(), "after");
+    assert_eq!(stream.until("\n").await.unwrap(), "after");
+    bench.ask(&it, "stop", "stopped").await;
+    assert_eq!(stream.until("\n").await, None);
+}
