@@ -87,19 +87,7 @@ impl Core {
             runtime: runtime.clone(),
             settings: Arc::new(instance_settings(settings, address)?),
         });
-        let secrets = InstallationSecrets::new(db.clone(), clock.clone(), keys.clone());
-        let cookie_key = secrets.get(SecretName::CookieKey).await?;
-        let feed = routing::Feed::new(
-            db.clone(),
-            clock.clone(),
-            keys,
-            routing::FeedSettings {
-                domain: settings.config.address.domain.clone(),
-                dashboard: address,
-                dashboard_url: settings.config.public_url(),
-                cookie_keys: vec![parse_key(cookie_key.expose())?],
-            },
-        );
+        let feed = feed(settings, &system, address).await?;
         let credentials = mqtt::Credentials::new(db.clone());
         let instance_side = InstanceSide::default();
         let (api, document) = openapi::router()
@@ -173,6 +161,24 @@ impl Core {
             },
         );
     }
+}
+
+async fn feed(
+    settings: &Settings,
+    system: &System,
+    address: SocketAddr,
+) -> anyhow::Result<routing::Feed> {
+    let (db, clock) = (system.db.clone(), system.clock.clone());
+    let keys = settings.secrets.keys.clone();
+    let secrets = InstallationSecrets::new(db.clone(), clock.clone(), keys.clone());
+    let cookie_key = secrets.get(SecretName::CookieKey).await?;
+    let feed = routing::FeedSettings {
+        domain: settings.config.address.domain.clone(),
+        dashboard: address,
+        dashboard_url: settings.config.public_url(),
+        cookie_keys: vec![parse_key(cookie_key.expose())?],
+    };
+    Ok(routing::Feed::new(db, clock, keys, feed))
 }
 
 /// What browsers and programs of people use: whoever asks is found out, and
