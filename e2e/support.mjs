@@ -77,7 +77,7 @@ export class Openflow {
   async stop(signal = 'SIGTERM') {
     if (!this.process || this.process.exitCode !== null || this.process.signalCode !== null) return
     this.process.kill(signal)
-    const ended = await Promise.race([this.exited, sleep(STOP_MS)])
+    const ended = await Promise.race([this.exited, new Promise((resolve) => setTimeout(resolve, STOP_MS).unref())])
     if (!ended) {
       this.process.kill('SIGKILL')
       throw new Error(`openflow did not end within ${STOP_MS / 1000} s of ${signal}`)

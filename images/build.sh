@@ -4,7 +4,8 @@
 #   images/build.sh --stage [node-red]    only installs the engine and Node.js under build/, for the shim's tests; prints
 #                                         "node=<binary>" and "app=<folder>". Needs no Docker
 #   images/build.sh --lock [node-red]     writes the lock file anew after a change of package.json
-# The programs of "manager" and "proxy" are taken from $OPENFLOW_BIN_DIR [target/release].
+# The programs of "manager" and "proxy" are taken from $OPENFLOW_BIN_DIR [target/release]; the images are named after
+# $OPENFLOW_VERSION [the version in Cargo.toml, and latest].
 # --force also fetches Debian's and Docker Hub's current packages: use it to bring in security updates.
 set -euo pipefail
 # shellcheck source=lib.sh
@@ -88,7 +89,8 @@ build_program() {
   shift 2
   [ -x "$file" ] || die "there is no program $file. Build it (cargo build --release), or say where it is with OPENFLOW_BIN_DIR."
   version=$(sed -n 's/^version = "\(.*\)"/\1/p' "$root/Cargo.toml")
-  local tags=("openflow/$name:$version" "openflow/$name:latest")
+  local tags=("openflow/$name:${OPENFLOW_VERSION:-$version}")
+  [ -n "${OPENFLOW_VERSION:-}" ] || tags+=("openflow/$name:latest")
   source=$(source_hash "$images/base.sh" "$images/$name" "$file")
   up_to_date "$source" "${tags[@]}" && return
   choose_base "${OPENFLOW_BASE_IMAGE:-}" "$official_debian" "$@"
@@ -100,7 +102,7 @@ build_program() {
   if have strip; then strip -o "$context/$binary" "$file"; else cp "$file" "$context/$binary"; fi
   chmod 755 "$context/$binary"
   with_progress "docker build" docker_build --build-arg BASE="$base" --build-arg VERSION="$version" --build-arg SOURCE="$source" \
-    --tag "${tags[0]}" --tag "${tags[1]}" --file "$images/$name/Dockerfile" "$context"
+    "${tags[@]/#/--tag=}" --file "$images/$name/Dockerfile" "$context"
   rm -rf "$context"
   # The machine that built the program may have a newer C library than the image.
   docker run --rm --network none "${tags[0]}" --version >/dev/null ||

@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 . scripts/lib.sh
 
 check=(fmt build sqlx tidy scripts)
-all=(fmt dashboard build sqlx rust scripts shim images nginx e2e)
+all=(fmt dashboard images build sqlx rust scripts shim nginx compose e2e)
 
 # One way to build for every cargo step, because each other way builds hundreds of crates once more: the whole workspace
 # with all targets, in the debug profile, compiled by clippy, which lints our crates while it builds them. The query
@@ -48,12 +48,15 @@ dashboard() {
   npm ci --no-audit --no-fund
   npm run check
   npm run build
+  npm run e2e
 }
 
 shim() {
   cd settings-shim
   npm ci --no-audit --no-fund
   npm test
+  npm run test:browser
+  test/image.sh
 }
 
 images() {
@@ -63,9 +66,11 @@ images() {
 
 nginx() { nginx/test.sh; }
 
+# With the programs that `build` made.
+compose() { OPENFLOW_BIN_DIR=$(realpath "${CARGO_TARGET_DIR:-target}/debug") scripts/test-compose.sh; }
+
 # With the program that `build` made, on a PostgreSQL of its own.
 e2e() {
-  [ -e e2e/run.sh ] || { say "there is no e2e/run.sh yet"; return 0; }
   unset DATABASE_URL
   OPENFLOW_TEST_BIN=$(realpath "${CARGO_TARGET_DIR:-target}/debug/openflow") e2e/run.sh
 }

@@ -63,9 +63,6 @@ const KEPT_TO: &[(&str, &str)] = &[
 
 const LINES_MAX: usize = 400;
 
-/// Files that are yet to be split, with the length they may not exceed.
-const LONGER: &[(&str, usize)] = &[("instances/http.rs", 440), ("instances/service.rs", 440)];
-
 #[test]
 fn tidy() {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
@@ -101,11 +98,9 @@ fn tidy_sees_what_a_file_uses() {
 
 fn check_length(rel: &Path, text: &str, errors: &mut Vec<String>) {
     let n = text.lines().count();
-    let longer = LONGER.iter().find(|(file, _)| rel == Path::new(file));
-    let max = longer.map_or(LINES_MAX, |(_, max)| *max);
-    if max < n {
+    if LINES_MAX < n {
         errors.push(format!(
-            "{}: {n} lines, at most {max}: split it by concept",
+            "{}: {n} lines, at most {LINES_MAX}: split it by concept",
             rel.display()
         ));
     }

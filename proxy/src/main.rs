@@ -1,4 +1,6 @@
 //! `openflow-proxy`: the proxy as a program of its own.
+use std::io::IsTerminal as _;
+
 use anyhow::Context as _;
 use clap::Parser;
 use openflow_proxy::{Config, Proxy, check};
@@ -31,6 +33,7 @@ fn main() -> anyhow::Result<()> {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
         .init();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -161,18 +161,28 @@ async fn another_person_s_session_is_not_replaced_silently() {
 
     let refused = bed
         .post(
-            "/openflow/sign-out",
+            "/openflow/logout",
             &[("cookie", &ada), ("origin", "http://evil.example.com")],
         )
         .await;
     assert_eq!(refused.status, StatusCode::FORBIDDEN);
     let out = bed
         .post(
-            "/openflow/sign-out",
+            "/openflow/logout",
             &[("cookie", &ada), ("origin", "http://wf1.example.com")],
         )
         .await;
     assert!(out.header("set-cookie").unwrap().contains("Max-Age=0"));
+    // The editor's own menu is a link; a picture on another page is one, too.
+    for (site, status) in [
+        ("same-origin", 200),
+        ("same-site", 403),
+        ("cross-site", 403),
+    ] {
+        let headers = [("cookie", ada.as_str()), ("sec-fetch-site", site)];
+        let reply = bed.get("/openflow/logout", &headers).await;
+        assert_eq!(reply.status.as_u16(), status, "{site}");
+    }
 }
 
 #[tokio::test]

@@ -48,8 +48,8 @@ export function buildApi(state) {
   const instances = addInstances(tools)
 
   router.on('GET', '/health/ready', () => {
-    const good = state.docker.status === 'ok'
-    return [good ? 200 : 503, { status: good ? 'ok' : 'degraded', dependencies: { database: { status: 'ok' }, docker: state.docker } }]
+    const good = state.docker.status === 'up'
+    return [good ? 200 : 503, { status: good ? 'ok' : 'degraded', dependencies: { database: { status: 'up' }, docker: state.docker } }]
   })
   router.on('GET', '/audit', ({ user, query }) => {
     const projectId = query.get('projectId')

@@ -135,7 +135,7 @@ export function makeState({ empty, setup }) {
     instances,
     env,
     audit: setup ? [] : seedAudit(instances),
-    docker: { status: 'ok', detail: null },
+    docker: { status: 'up', detail: null },
   }
 }
 

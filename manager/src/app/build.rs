@@ -131,7 +131,10 @@ impl Core {
             identity,
             stacks,
             instance_side,
-            reconciler: Reconciler::new(instances),
+            reconciler: Reconciler::new(
+                instances,
+                settings.config.limits.reconcile_concurrency as usize,
+            ),
             system,
             access,
             changes,

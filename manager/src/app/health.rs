@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use axum::{extract::State, http::StatusCode};
 use serde::Serialize;
@@ -11,6 +11,9 @@ use crate::{
     runtime::{Isolation, Runtime},
     web::Json,
 };
+
+/// A broker that is slower is as good as away.
+const BROKER_TIMEOUT: Duration = Duration::from_millis(500);
 
 #[derive(Clone)]
 struct Dependencies {
@@ -50,21 +53,14 @@ struct Health {
 #[derive(Debug, Serialize, ToSchema)]
 struct Readiness {
     status: Overall,
-    dependencies: DependencyStates,
-}
-
-#[derive(Debug, Serialize, ToSchema)]
-struct DependencyStates {
-    database: DependencyState,
-    docker: DependencyState,
-    /// The rules that keep instances off the host's services.
-    isolation: DependencyState,
-    mqtt: DependencyState,
+    /// `database`, `docker`, `isolation` (the rules that keep instances off the
+    /// host's services) and `mqtt`.
+    dependencies: BTreeMap<&'static str, DependencyState>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
 struct DependencyState {
-    /// `up`, `down`, `degraded` or `unknown`.
+    /// `up`, `down`, `degraded`, `disabled` or `unknown`.
     status: &'static str,
     /// What is wrong and what to do, or which one it is.
     detail: Option<String>,
@@ -96,37 +92,35 @@ async fn live() -> Json<Health> {
 #[utoipa::path(get, path = "/api/v1/health/ready", tag = "health",
     responses((status = 200, body = Readiness), (status = 503, body = Readiness)))]
 async fn ready(State(it): State<Dependencies>) -> (StatusCode, Json<Readiness>) {
-    let (database, docker) = tokio::join!(it.db.ping(), it.runtime.ping());
+    let (database, docker, mqtt) =
+        tokio::join!(it.db.ping(), it.runtime.ping(), answers(&it.mqtt_url));
     let status = match (&database, &docker) {
         (Err(_), _) => Overall::Unavailable,
         (Ok(()), Err(_)) => Overall::Degraded,
         (Ok(()), Ok(_)) => Overall::Ok,
     };
-    let dependencies = DependencyStates {
-        database: match database {
-            Ok(()) => state("up", None),
-            Err(_) => state("down", "The database does not answer.".to_owned()),
-        },
-        docker: match docker {
-            Ok(version) => state("up", version),
-            Err(error) => state("down", error.to_string()),
-        },
-        isolation: match it.runtime.isolation() {
-            Isolation::Enforced => state("up", None),
-            Isolation::Unknown => state(
-                "unknown",
-                "The instance network was not made yet.".to_owned(),
-            ),
-            Isolation::Open(why) => state("degraded", why),
-        },
-        mqtt: state(
-            "unknown",
-            format!(
-                "Instances are told to use {}; the broker asks this manager.",
-                it.mqtt_url
-            ),
-        ),
+    let database = match database {
+        Ok(()) => state("up", None),
+        Err(_) => state("down", "The database does not answer.".to_owned()),
     };
+    let docker = match docker {
+        Ok(version) => state("up", version),
+        Err(error) => state("down", error.to_string()),
+    };
+    let isolation = match it.runtime.isolation() {
+        Isolation::Enforced => state("up", None),
+        Isolation::Unknown => state(
+            "unknown",
+            "The instance network was not made yet.".to_owned(),
+        ),
+        Isolation::Open(why) => state("degraded", why),
+    };
+    let dependencies = BTreeMap::from([
+        ("database", database),
+        ("docker", docker),
+        ("isolation", isolation),
+        ("mqtt", mqtt_state(&it.mqtt_url, mqtt)),
+    ]);
     let code = match status {
         Overall::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         Overall::Ok | Overall::Degraded => StatusCode::OK,
@@ -138,4 +132,34 @@ async fn ready(State(it): State<Dependencies>) -> (StatusCode, Json<Readiness>) 
             dependencies,
         }),
     )
+}
+
+/// Whether anything takes connections where instances are told to find the
+/// broker. Their `host.docker.internal` is this host.
+async fn answers(broker: &Url) -> bool {
+    let host = match broker.host_str() {
+        Some("host.docker.internal") | None => "127.0.0.1",
+        Some(host) => host,
+    };
+    let port = broker.port().unwrap_or(1883);
+    let connect = tokio::net::TcpStream::connect((host, port));
+    matches!(
+        tokio::time::timeout(BROKER_TIMEOUT, connect).await,
+        Ok(Ok(_))
+    )
+}
+
+fn mqtt_state(broker: &Url, answers: bool) -> DependencyState {
+    match (answers, broker.host_str() == Some("host.docker.internal")) {
+        (true, _) => state("up", format!("Instances use {broker}.")),
+        // The default: nobody said that there is one.
+        (false, true) => state(
+            "disabled",
+            format!("No broker answers at {broker}; flows without MQTT do not need one."),
+        ),
+        (false, false) => state(
+            "down",
+            format!("No broker answers at {broker} (OPENFLOW_MQTT_URL)."),
+        ),
+    }
 }

@@ -119,11 +119,16 @@ async fn connect_docker(
             .extend(instances.mqtt_url.port().or(Some(1883)));
     }
     let proxy = &settings.config.proxy;
+    // With another server in front of the proxy, that one's port too.
+    let edge = settings.config.address.public_url.as_ref();
     config.public_ports = [Some(proxy.listen), proxy.listen_tls]
         .into_iter()
         .flatten()
         .map(|it| it.port())
+        .chain(edge.and_then(|it| it.port_or_known_default()))
         .collect();
+    config.public_ports.sort_unstable();
+    config.public_ports.dedup();
     Ok(DockerRuntime::connect(config))
 }
 

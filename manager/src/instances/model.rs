@@ -18,7 +18,8 @@ macro_rules! text_enum {
     ($(#[$meta:meta])* $name:ident { $($(#[$vmeta:meta])* $variant:ident = $text:literal),+ $(,)? }) => {
         $(#[$meta])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-        pub enum $name { $($(#[$vmeta])* #[serde(rename = $text)] $variant),+ }
+        #[serde(rename_all = "snake_case")] // the same as $text; tests compare
+        pub enum $name { $($(#[$vmeta])* $variant),+ }
 
         impl $name {
             pub fn as_str(self) -> &'static str {
@@ -227,5 +228,22 @@ impl Instance {
     /// A line of the audit log about it.
     pub(super) fn event(&self, action: &'static str, detail: Value) -> Event {
         Event::new(action, Some(self.project), "instance", self.id, &self.name).with(detail)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_the_same_in_the_database_and_in_json() {
+        for status in [Status::Creating, Status::SafeMode, Status::Unhealthy] {
+            assert_eq!(serde_json::json!(status), status.as_str());
+        }
+        assert_eq!(serde_json::json!(Desired::Absent), Desired::Absent.as_str());
+        assert_eq!(
+            serde_json::json!(WebhookMode::Bearer),
+            WebhookMode::Bearer.as_str()
+        );
     }
 }

@@ -121,8 +121,9 @@ fn page(text: &Text, request_id: &str) -> Response<AnswerBody> {
     response
 }
 
-/// Where the page for [`Refusal::OtherPerson`] posts to.
-pub(crate) const SIGN_OUT_PATH: &str = "/openflow/sign-out";
+/// Signs out of the instance: where the editor's own menu leads, and the page
+/// for [`Refusal::OtherPerson`].
+pub(crate) const SIGN_OUT_PATH: &str = "/openflow/logout";
 
 /// The page after signing out.
 pub(crate) fn signed_out(

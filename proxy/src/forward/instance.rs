@@ -148,16 +148,19 @@ impl<'a> Visit<'a> {
         let parts = &self.call.parts;
         let is_upgrade = self.call.protocol.is_some();
         let is_https = self.call.is_https;
-        if !access::is_own_page(
-            &parts.method,
-            &parts.headers,
-            self.host,
-            is_https,
-            is_upgrade,
-        ) {
+        // Signing out is a change, by whichever method: another site's picture
+        // must not do it.
+        let signs_out =
+            parts.uri.path() == SIGN_OUT_PATH && matches!(parts.method, Method::GET | Method::POST);
+        let method = if signs_out {
+            &Method::POST
+        } else {
+            &parts.method
+        };
+        if !access::is_own_page(method, &parts.headers, self.host, is_https, is_upgrade) {
             return Err(Refusal::CrossSite);
         }
-        if parts.method == Method::POST && parts.uri.path() == SIGN_OUT_PATH {
+        if signs_out {
             return Ok(self.sign_out());
         }
         let identity = person.identity(&self.route, key, unix_now());

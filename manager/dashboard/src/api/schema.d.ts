@@ -4,130 +4,17 @@
  */
 
 export interface paths {
-    "/api/v1/health/ready": {
+    "/api/v1/audit": {
         parameters: {
             query?: never;
             header?: never;
             path?: never;
             cookie?: never;
         };
-        /** State of each dependency */
-        get: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path?: never;
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description State of each dependency */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Ready"];
-                    };
-                };
-                /** @description A dependency is away */
-                503: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Ready"];
-                    };
-                };
-                /** @description Refused */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-            };
-        };
+        /** Who changed what, newest first */
+        get: operations["getAudit"];
         put?: never;
         post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/setup": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** Whether the first administrator is still to be made */
-        get: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path?: never;
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description Whether the first administrator is still to be made */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["SetupState"];
-                    };
-                };
-                /** @description Refused */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-            };
-        };
-        put?: never;
-        /** Make the first administrator and sign in */
-        post: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path?: never;
-                cookie?: never;
-            };
-            requestBody: {
-                content: {
-                    "application/json": components["schemas"]["SetupBody"];
-                };
-            };
-            responses: {
-                /** @description Make the first administrator and sign in */
-                204: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content?: never;
-                };
-                /** @description Refused */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-            };
-        };
         delete?: never;
         options?: never;
         head?: never;
@@ -143,38 +30,12 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Sign in */
-        post: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path?: never;
-                cookie?: never;
-            };
-            requestBody: {
-                content: {
-                    "application/json": components["schemas"]["LoginBody"];
-                };
-            };
-            responses: {
-                /** @description Sign in */
-                204: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content?: never;
-                };
-                /** @description Refused */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-            };
-        };
+        /**
+         * Sign in
+         * @description Sets the session cookie, for 30 days. A session that the request's cookie
+         *     names ends. Tries are limited by account and by address.
+         */
+        post: operations["postAuthLogin"];
         delete?: never;
         options?: never;
         head?: never;
@@ -190,34 +51,12 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Sign out */
-        post: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path?: never;
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description Sign out */
-                204: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content?: never;
-                };
-                /** @description Refused */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-            };
-        };
+        /**
+         * Sign out
+         * @description Ends the session of the request's cookie, if there is one, and the editor
+         *     sessions that were launched from it.
+         */
+        post: operations["postAuthLogout"];
         delete?: never;
         options?: never;
         head?: never;
@@ -231,38 +70,252 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The signed-in user */
-        get: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path?: never;
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description The signed-in user */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Me"];
-                    };
-                };
-                /** @description Refused */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-            };
-        };
+        /** Who you are */
+        get: operations["getAuthMe"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/health": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Whether the manager runs */
+        get: operations["getHealth"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/health/live": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Whether the process lives */
+        get: operations["getHealthLive"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/health/ready": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Whether requests can be served, and how each dependency is */
+        get: operations["getHealthReady"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/instances/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One instance */
+        get: operations["getInstancesById"];
+        put?: never;
+        post?: never;
+        /** Removes an instance and its data */
+        delete: operations["deleteInstancesById"];
+        options?: never;
+        head?: never;
+        /** Changes an instance */
+        patch: operations["patchInstancesById"];
+        trace?: never;
+    };
+    "/api/v1/instances/{id}/aliases": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** An instance's aliases */
+        get: operations["getInstancesByIdAliases"];
+        put?: never;
+        /** Gives an instance a further name */
+        post: operations["postInstancesByIdAliases"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/instances/{id}/aliases/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Takes an alias away */
+        delete: operations["deleteInstancesByIdAliasesByName"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/instances/{id}/env": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The environment; secret values are not shown */
+        get: operations["getInstancesByIdEnv"];
+        /** Replaces the environment; it takes effect with a restart */
+        put: operations["putInstancesByIdEnv"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/instances/{id}/launch": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** A link that signs the caller in to the editor */
+        post: operations["postInstancesByIdLaunch"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/instances/{id}/logs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The instance's log, as text lines */
+        get: operations["getInstancesByIdLogs"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/instances/{id}/restart": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Restarts an instance with its current settings */
+        post: operations["postInstancesByIdRestart"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/instances/{id}/start": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Starts an instance */
+        post: operations["postInstancesByIdStart"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/instances/{id}/stats": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What an instance uses now */
+        get: operations["getInstancesByIdStats"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/instances/{id}/stop": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Stops an instance */
+        post: operations["postInstancesByIdStop"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/launch": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** A link by subdomain or alias */
+        post: operations["postLaunch"];
         delete?: never;
         options?: never;
         head?: never;
@@ -278,162 +331,13 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Change the own password */
-        post: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path?: never;
-                cookie?: never;
-            };
-            requestBody: {
-                content: {
-                    "application/json": components["schemas"]["PasswordBody"];
-                };
-            };
-            responses: {
-                /** @description Change the own password */
-                204: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content?: never;
-                };
-                /** @description Refused */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-            };
-        };
+        /**
+         * Set your password
+         * @description Ends your other sessions, your editor sessions and your personal access
+         *     tokens.
+         */
+        post: operations["postMePassword"];
         delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/me/tokens": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** Own access tokens */
-        get: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path?: never;
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description Own access tokens */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["ApiTokenPage"];
-                    };
-                };
-                /** @description Refused */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-            };
-        };
-        put?: never;
-        /** Make an access token */
-        post: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path?: never;
-                cookie?: never;
-            };
-            requestBody: {
-                content: {
-                    "application/json": components["schemas"]["CreateApiToken"];
-                };
-            };
-            responses: {
-                /** @description Make an access token */
-                201: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["NewApiToken"];
-                    };
-                };
-                /** @description Refused */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-            };
-        };
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/me/tokens/{id}": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        post?: never;
-        /** Revoke an access token */
-        delete: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path: {
-                    id: string;
-                };
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description Revoke an access token */
-                204: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content?: never;
-                };
-                /** @description Refused */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-            };
-        };
         options?: never;
         head?: never;
         patch?: never;
@@ -446,36 +350,8 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Own sessions */
-        get: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path?: never;
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description Own sessions */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["SessionPage"];
-                    };
-                };
-                /** @description Refused */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-            };
-        };
+        /** Your signed-in browsers, the one used last first */
+        get: operations["getMeSessions"];
         put?: never;
         post?: never;
         delete?: never;
@@ -494,39 +370,258 @@ export interface paths {
         get?: never;
         put?: never;
         post?: never;
-        /** End a session */
-        delete: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path: {
-                    id: string;
-                };
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description End a session */
-                204: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content?: never;
-                };
-                /** @description Refused */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-            };
-        };
+        /** Sign out one of your browsers */
+        delete: operations["deleteMeSessionsById"];
         options?: never;
         head?: never;
         patch?: never;
+        trace?: never;
+    };
+    "/api/v1/me/tokens": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Your personal access tokens, the newest first */
+        get: operations["getMeTokens"];
+        put?: never;
+        /**
+         * Make a personal access token
+         * @description A token may make tokens, if it has the scope `write`, but none that outlive
+         *     it.
+         */
+        post: operations["postMeTokens"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/me/tokens/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Revoke a personal access token */
+        delete: operations["deleteMeTokensById"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/projects": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Your projects; all of them for an administrator */
+        get: operations["getProjects"];
+        put?: never;
+        /** Create a project, which you own */
+        post: operations["postProjects"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/projects/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A project */
+        get: operations["getProjectsById"];
+        put?: never;
+        post?: never;
+        /**
+         * Delete a project and its instances
+         * @description Answers at once; the project goes when its instances and their data are
+         *     gone.
+         */
+        delete: operations["deleteProjectsById"];
+        options?: never;
+        head?: never;
+        /** Rename a project */
+        patch: operations["patchProjectsById"];
+        trace?: never;
+    };
+    "/api/v1/projects/{id}/events": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Changes of a project's instances as they happen
+         * @description Server-sent events: first every instance, then each that changes, as `event: instance` with the instance as data;
+         *     `event: deleted` with `{"id"}`.
+         */
+        get: operations["getProjectsByIdEvents"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/projects/{id}/instances": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A project's instances */
+        get: operations["getProjectsByIdInstances"];
+        put?: never;
+        /** Creates an instance and starts it */
+        post: operations["postProjectsByIdInstances"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/projects/{id}/members": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The members of a project */
+        get: operations["getProjectsByIdMembers"];
+        put?: never;
+        /** Add a member by email address */
+        post: operations["postProjectsByIdMembers"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/projects/{id}/members/{userId}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /** Make a user a member, or change a member's role */
+        put: operations["putProjectsByIdMembersByUserId"];
+        post?: never;
+        /** Remove a member; members may remove themselves */
+        delete: operations["deleteProjectsByIdMembersByUserId"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/setup": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Whether the first administrator is still to be made */
+        get: operations["getSetup"];
+        put?: never;
+        /** Make the first administrator, once, and sign in */
+        post: operations["postSetup"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/stacks": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The stacks */
+        get: operations["getStacks"];
+        put?: never;
+        /** Adds a stack (administrators) */
+        post: operations["postStacks"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/stacks/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One stack */
+        get: operations["getStacksById"];
+        put?: never;
+        post?: never;
+        /** Forgets a stack that nothing uses (administrators) */
+        delete: operations["deleteStacksById"];
+        options?: never;
+        head?: never;
+        /** Renames a stack or makes it the default (administrators) */
+        patch: operations["patchStacksById"];
+        trace?: never;
+    };
+    "/api/v1/templates": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The templates */
+        get: operations["getTemplates"];
+        put?: never;
+        /** Adds a template (administrators) */
+        post: operations["postTemplates"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/templates/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One template */
+        get: operations["getTemplatesById"];
+        put?: never;
+        post?: never;
+        /** Deletes a template; instances made from it stay */
+        delete: operations["deleteTemplatesById"];
+        options?: never;
+        head?: never;
+        /** Changes a template for instances to come (administrators) */
+        patch: operations["patchTemplatesById"];
         trace?: never;
     };
     "/api/v1/users": {
@@ -536,74 +631,11 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Users */
-        get: {
-            parameters: {
-                query?: {
-                    limit?: number;
-                    cursor?: string;
-                };
-                header?: never;
-                path?: never;
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description Users */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["UserPage"];
-                    };
-                };
-                /** @description Refused */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-            };
-        };
+        /** All users, for administrators */
+        get: operations["getUsers"];
         put?: never;
-        /** Add a user */
-        post: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path?: never;
-                cookie?: never;
-            };
-            requestBody: {
-                content: {
-                    "application/json": components["schemas"]["CreateUser"];
-                };
-            };
-            responses: {
-                /** @description Add a user */
-                201: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["User"];
-                    };
-                };
-                /** @description Refused */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-            };
-        };
+        /** Create a user, who gets a first project */
+        post: operations["postUsers"];
         delete?: never;
         options?: never;
         head?: never;
@@ -620,1964 +652,764 @@ export interface paths {
         get?: never;
         put?: never;
         post?: never;
-        /** Delete a user */
-        delete: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path: {
-                    id: string;
-                };
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description Delete a user */
-                204: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content?: never;
-                };
-                /** @description Refused */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-            };
-        };
+        /**
+         * Delete a user
+         * @description Also the projects in which they are alone and that have no instances.
+         *     Refused while another project would lose its only owner.
+         */
+        delete: operations["deleteUsersById"];
         options?: never;
         head?: never;
-        /** Change a user */
-        patch: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path: {
-                    id: string;
-                };
-                cookie?: never;
-            };
-            requestBody: {
-                content: {
-                    "application/json": components["schemas"]["PatchUser"];
-                };
-            };
-            responses: {
-                /** @description Change a user */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["User"];
-                    };
-                };
-                /** @description Refused */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-            };
-        };
-        trace?: never;
-    };
-    "/api/v1/projects": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** Projects */
-        get: {
-            parameters: {
-                query?: {
-                    limit?: number;
-                    cursor?: string;
-                };
-                header?: never;
-                path?: never;
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description Projects */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["ProjectPage"];
-                    };
-                };
-                /** @description Refused */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-            };
-        };
-        put?: never;
-        /** Make a project */
-        post: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path?: never;
-                cookie?: never;
-            };
-            requestBody: {
-                content: {
-                    "application/json": components["schemas"]["ProjectBody"];
-                };
-            };
-            responses: {
-                /** @description Make a project */
-                201: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Project"];
-                    };
-                };
-                /** @description Refused */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-            };
-        };
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/projects/{id}": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** A project */
-        get: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path: {
-                    id: string;
-                };
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description A project */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Project"];
-                    };
-                };
-                /** @description Refused */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-            };
-        };
-        put?: never;
-        post?: never;
-        /** Delete a project */
-        delete: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path: {
-                    id: string;
-                };
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description Delete a project */
-                202: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content?: never;
-                };
-                /** @description Refused */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-            };
-        };
-        options?: never;
-        head?: never;
-        /** Rename a project */
-        patch: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path: {
-                    id: string;
-                };
-                cookie?: never;
-            };
-            requestBody: {
-                content: {
-                    "application/json": components["schemas"]["ProjectBody"];
-                };
-            };
-            responses: {
-                /** @description Rename a project */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Project"];
-                    };
-                };
-                /** @description Refused */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-            };
-        };
-        trace?: never;
-    };
-    "/api/v1/projects/{id}/members": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** Members */
-        get: {
-            parameters: {
-                query?: {
-                    limit?: number;
-                    cursor?: string;
-                };
-                header?: never;
-                path: {
-                    id: string;
-                };
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description Members */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["MemberPage"];
-                    };
-                };
-                /** @description Refused */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-            };
-        };
-        put?: never;
-        /** Add a member */
-        post: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path: {
-                    id: string;
-                };
-                cookie?: never;
-            };
-            requestBody: {
-                content: {
-                    "application/json": components["schemas"]["AddMember"];
-                };
-            };
-            responses: {
-                /** @description Add a member */
-                201: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Member"];
-                    };
-                };
-                /** @description Refused */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-            };
-        };
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/projects/{id}/members/{userId}": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        /** Change a role */
-        put: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path: {
-                    id: string;
-                    userId: string;
-                };
-                cookie?: never;
-            };
-            requestBody: {
-                content: {
-                    "application/json": components["schemas"]["SetRole"];
-                };
-            };
-            responses: {
-                /** @description Change a role */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Member"];
-                    };
-                };
-                /** @description Refused */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-            };
-        };
-        post?: never;
-        /** Remove a member */
-        delete: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path: {
-                    id: string;
-                    userId: string;
-                };
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description Remove a member */
-                204: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content?: never;
-                };
-                /** @description Refused */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-            };
-        };
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/stacks": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** Stacks */
-        get: {
-            parameters: {
-                query?: {
-                    limit?: number;
-                    cursor?: string;
-                };
-                header?: never;
-                path?: never;
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description Stacks */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["StackPage"];
-                    };
-                };
-                /** @description Refused */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-            };
-        };
-        put?: never;
-        /** Add a stack */
-        post: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path?: never;
-                cookie?: never;
-            };
-            requestBody: {
-                content: {
-                    "application/json": components["schemas"]["CreateStack"];
-                };
-            };
-            responses: {
-                /** @description Add a stack */
-                201: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Stack"];
-                    };
-                };
-                /** @description Refused */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-            };
-        };
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/stacks/{id}": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        post?: never;
-        /** Delete a stack */
-        delete: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path: {
-                    id: string;
-                };
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description Delete a stack */
-                204: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content?: never;
-                };
-                /** @description Refused */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-            };
-        };
-        options?: never;
-        head?: never;
-        /** Rename a stack or make it the default */
-        patch: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path: {
-                    id: string;
-                };
-                cookie?: never;
-            };
-            requestBody: {
-                content: {
-                    "application/json": components["schemas"]["PatchStack"];
-                };
-            };
-            responses: {
-                /** @description Rename a stack or make it the default */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Stack"];
-                    };
-                };
-                /** @description Refused */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-            };
-        };
-        trace?: never;
-    };
-    "/api/v1/templates": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** Templates */
-        get: {
-            parameters: {
-                query?: {
-                    limit?: number;
-                    cursor?: string;
-                };
-                header?: never;
-                path?: never;
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description Templates */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["TemplatePage"];
-                    };
-                };
-                /** @description Refused */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-            };
-        };
-        put?: never;
-        /** Add a template */
-        post: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path?: never;
-                cookie?: never;
-            };
-            requestBody: {
-                content: {
-                    "application/json": components["schemas"]["CreateTemplate"];
-                };
-            };
-            responses: {
-                /** @description Add a template */
-                201: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Template"];
-                    };
-                };
-                /** @description Refused */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-            };
-        };
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/templates/{id}": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        post?: never;
-        /** Delete a template */
-        delete: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path: {
-                    id: string;
-                };
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description Delete a template */
-                204: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content?: never;
-                };
-                /** @description Refused */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-            };
-        };
-        options?: never;
-        head?: never;
-        /** Change a template */
-        patch: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path: {
-                    id: string;
-                };
-                cookie?: never;
-            };
-            requestBody: {
-                content: {
-                    "application/json": components["schemas"]["PatchTemplate"];
-                };
-            };
-            responses: {
-                /** @description Change a template */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Template"];
-                    };
-                };
-                /** @description Refused */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-            };
-        };
-        trace?: never;
-    };
-    "/api/v1/projects/{id}/instances": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** Instances of a project */
-        get: {
-            parameters: {
-                query?: {
-                    limit?: number;
-                    cursor?: string;
-                };
-                header?: never;
-                path: {
-                    id: string;
-                };
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description Instances of a project */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["InstancePage"];
-                    };
-                };
-                /** @description Refused */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-            };
-        };
-        put?: never;
-        /** Create an instance */
-        post: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path: {
-                    id: string;
-                };
-                cookie?: never;
-            };
-            requestBody: {
-                content: {
-                    "application/json": components["schemas"]["CreateInstance"];
-                };
-            };
-            responses: {
-                /** @description Create an instance */
-                201: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Instance"];
-                    };
-                };
-                /** @description Refused */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-            };
-        };
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/instances/{id}": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** An instance */
-        get: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path: {
-                    id: string;
-                };
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description An instance */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Instance"];
-                    };
-                };
-                /** @description Refused */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-            };
-        };
-        put?: never;
-        post?: never;
-        /** Delete an instance */
-        delete: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path: {
-                    id: string;
-                };
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description Delete an instance */
-                202: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Instance"];
-                    };
-                };
-                /** @description Refused */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-            };
-        };
-        options?: never;
-        head?: never;
-        /** Change an instance */
-        patch: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path: {
-                    id: string;
-                };
-                cookie?: never;
-            };
-            requestBody: {
-                content: {
-                    "application/json": components["schemas"]["PatchInstance"];
-                };
-            };
-            responses: {
-                /** @description Change an instance */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Instance"];
-                    };
-                };
-                /** @description Refused */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-            };
-        };
-        trace?: never;
-    };
-    "/api/v1/instances/{id}/start": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /** Start an instance */
-        post: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path: {
-                    id: string;
-                };
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description Start an instance */
-                202: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Instance"];
-                    };
-                };
-                /** @description Refused */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-            };
-        };
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/instances/{id}/stop": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /** Stop an instance */
-        post: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path: {
-                    id: string;
-                };
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description Stop an instance */
-                202: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Instance"];
-                    };
-                };
-                /** @description Refused */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-            };
-        };
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/instances/{id}/restart": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /** Restart an instance */
-        post: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path: {
-                    id: string;
-                };
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description Restart an instance */
-                202: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Instance"];
-                    };
-                };
-                /** @description Refused */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-            };
-        };
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/instances/{id}/launch": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /** An address that opens the editor signed in */
-        post: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path: {
-                    id: string;
-                };
-                cookie?: never;
-            };
-            requestBody: {
-                content: {
-                    "application/json": components["schemas"]["InstanceLaunchBody"];
-                };
-            };
-            responses: {
-                /** @description An address that opens the editor signed in */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["InstanceLaunch"];
-                    };
-                };
-                /** @description Refused */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-            };
-        };
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/launch": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /** The same, by subdomain */
-        post: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path?: never;
-                cookie?: never;
-            };
-            requestBody: {
-                content: {
-                    "application/json": components["schemas"]["LaunchBody"];
-                };
-            };
-            responses: {
-                /** @description The same, by subdomain */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Launch"];
-                    };
-                };
-                /** @description Refused */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-            };
-        };
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/instances/{id}/logs": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** Log lines */
-        get: {
-            parameters: {
-                query?: {
-                    tail?: number;
-                    follow?: boolean;
-                };
-                header?: never;
-                path: {
-                    id: string;
-                };
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description Log lines */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "text/plain": string;
-                    };
-                };
-                /** @description Refused */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-            };
-        };
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/instances/{id}/stats": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** Resource use */
-        get: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path: {
-                    id: string;
-                };
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description Resource use */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Stats"];
-                    };
-                };
-                /** @description Refused */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-            };
-        };
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/instances/{id}/env": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** Environment */
-        get: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path: {
-                    id: string;
-                };
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description Environment */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["EnvVarPage"];
-                    };
-                };
-                /** @description Refused */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-            };
-        };
-        /** Replace the environment */
-        put: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path: {
-                    id: string;
-                };
-                cookie?: never;
-            };
-            requestBody: {
-                content: {
-                    "application/json": components["schemas"]["EnvBody"];
-                };
-            };
-            responses: {
-                /** @description Replace the environment */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["EnvVarPage"];
-                    };
-                };
-                /** @description Refused */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-            };
-        };
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/instances/{id}/aliases": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** Aliases */
-        get: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path: {
-                    id: string;
-                };
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description Aliases */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["AliasPage"];
-                    };
-                };
-                /** @description Refused */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-            };
-        };
-        put?: never;
-        /** Add an alias */
-        post: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path: {
-                    id: string;
-                };
-                cookie?: never;
-            };
-            requestBody: {
-                content: {
-                    "application/json": components["schemas"]["CreateAlias"];
-                };
-            };
-            responses: {
-                /** @description Add an alias */
-                201: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Alias"];
-                    };
-                };
-                /** @description Refused */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-            };
-        };
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/instances/{id}/aliases/{name}": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        post?: never;
-        /** Remove an alias */
-        delete: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path: {
-                    id: string;
-                    name: string;
-                };
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description Remove an alias */
-                204: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content?: never;
-                };
-                /** @description Refused */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-            };
-        };
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/audit": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** Audit log, newest first */
-        get: {
-            parameters: {
-                query?: {
-                    projectId?: string;
-                    actor?: string;
-                    action?: string;
-                    before?: string;
-                    limit?: number;
-                    cursor?: string;
-                };
-                header?: never;
-                path?: never;
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description Audit log, newest first */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["AuditEntryPage"];
-                    };
-                };
-                /** @description Refused */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-            };
-        };
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
+        /**
+         * Change a user
+         * @description A new password, or `disabled`, ends the user's sessions, editor sessions
+         *     and personal access tokens at once.
+         */
+        patch: operations["patchUsersById"];
         trace?: never;
     };
 }
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
-        Problem: {
-            type: string;
-            title: string;
-            /** Format: int64 */
-            status: number;
-            detail?: string;
-            code?: string;
-            requestId?: string;
-            errors?: {
-                [key: string]: string[];
-            };
-        };
-        /** @enum {string} */
-        Role: "owner" | "member" | "viewer";
-        /** @enum {string} */
-        Engine: "node-red" | "n8n";
-        /** @enum {string} */
-        InstanceStatus: "creating" | "starting" | "running" | "unhealthy" | "crashed" | "safe_mode" | "sleeping" | "stopping" | "stopped" | "failed" | "deleting";
-        /** @enum {string} */
-        Scope: "read" | "write";
-        SetupState: {
-            needed: boolean;
-        };
-        SetupBody: {
-            token: string;
-            email: string;
+        AddAlias: {
             name: string;
-            password: string;
+        };
+        AddMemberBody: {
+            /** @description Of a user that exists. */
+            email: string;
+            role: components["schemas"]["Role"];
+        };
+        Alias: {
+            name: string;
+            /** @description Whether it leads nowhere before a restart: with nginx as the router. */
+            restartNeeded: boolean;
+            url: string;
+        };
+        /**
+         * Format: uuid
+         * @description UUIDv7: sorts by the time it was drawn.
+         */
+        ApiTokenId: string;
+        AuditActor: {
+            id?: components["schemas"]["UserId"] | null;
+            /** @description `user`, `system` or `setup`. */
+            kind: string;
+            name: string;
+        };
+        AuditEntry: {
+            /** @description `slice.verb`. */
+            action: string;
+            actor: components["schemas"]["AuditActor"];
+            /** @description Where the request came from. */
+            address?: string | null;
+            /** Format: date-time */
+            at: string;
+            detail: Record<string, never>;
+            id: components["schemas"]["AuditId"];
+            projectId?: components["schemas"]["ProjectId"] | null;
+            target: components["schemas"]["AuditTarget"];
+        };
+        /**
+         * Format: uuid
+         * @description UUIDv7: sorts by the time it was drawn.
+         */
+        AuditId: string;
+        AuditTarget: {
+            id: string;
+            name: string;
+            type: string;
+        };
+        CreateInstance: {
+            env?: components["schemas"]["EnvVar"][];
+            /** @description For people, 1 to 100 characters. */
+            name: string;
+            resources?: components["schemas"]["Resources"];
+            stack?: components["schemas"]["StackId"] | null;
+            /** @description 1 to 63 of `[a-z0-9-]`, unique over the installation. */
+            subdomain: string;
+            template?: components["schemas"]["TemplateId"] | null;
+        };
+        CreateStack: {
+            engine: components["schemas"]["Engine"];
+            /** @description An image on the host, or one that the host can pull. */
+            image: string;
+            name: string;
+        };
+        CreateTemplate: {
+            description?: string;
+            env?: components["schemas"]["EnvVar"][];
+            flows?: Record<string, never>[] | null;
+            modules?: components["schemas"]["Module"][];
+            name: string;
+            resources?: components["schemas"]["Resources"];
+            stackId: components["schemas"]["StackId"];
+        };
+        CreateTokenBody: {
+            /**
+             * Format: date-time
+             * @description Absent: does not expire.
+             */
+            expiresAt?: string | null;
+            /** @description 1 to 100 characters. */
+            name: string;
+            scopes: components["schemas"]["Scope"][];
+        };
+        CreateUserBody: {
+            email: string;
+            isAdmin?: boolean;
+            name: string;
+            /** @description At least 10 characters, at most 256 bytes, not the email address. */
+            password: components["schemas"]["Secret"];
+        };
+        CreatedToken: {
+            id: components["schemas"]["ApiTokenId"];
+            /** @description `ofp_…`, shown this once. */
+            token: string;
+        };
+        DependencyState: {
+            /** @description What is wrong and what to do, or which one it is. */
+            detail?: string | null;
+            /** @description `up`, `down`, `degraded`, `disabled` or `unknown`. */
+            status: string;
+        };
+        /**
+         * @description The program that an instance runs.
+         * @enum {string}
+         */
+        Engine: "node-red" | "n8n";
+        /** @description One environment variable of a container. */
+        EnvVar: {
+            name: string;
+            /** @description Write-only: never shown again. */
+            secret?: boolean;
+            /**
+             * @description `null` in an answer when `secret`; `null` in a request keeps a secret's
+             *     stored value.
+             */
+            value?: string | null;
+        };
+        Health: {
+            status: components["schemas"]["Overall"];
+            version: string;
+        };
+        Instance: {
+            aliases: string[];
+            /** Format: date-time */
+            createdAt: string;
+            engine: components["schemas"]["Engine"];
+            id: components["schemas"]["InstanceId"];
+            name: string;
+            projectId: components["schemas"]["ProjectId"];
+            resources: components["schemas"]["ResourcesView"];
+            /** @description Settings have changed that take effect with a restart. */
+            restartNeeded: boolean;
+            sleep?: components["schemas"]["SleepView"] | null;
+            stackId: components["schemas"]["StackId"];
+            /**
+             * Format: date-time
+             * @description When the running container was started.
+             */
+            startedAt?: string | null;
+            status: components["schemas"]["Status"];
+            /**
+             * @description Why, in words: the reason of a crash with the last lines of the log,
+             *     what hinders the start, or `null`.
+             */
+            statusDetail?: string | null;
+            subdomain: string;
+            /** Format: date-time */
+            updatedAt: string;
+            /** @description The editor's address. */
+            url: string;
+            webhookAccess: components["schemas"]["WebhookAccess"];
+        };
+        /**
+         * Format: uuid
+         * @description UUIDv7: sorts by the time it was drawn.
+         */
+        InstanceId: string;
+        Launch: {
+            /** Format: date-time */
+            expiresAt: string;
+            instanceId: components["schemas"]["InstanceId"];
+            /** @description Works once, within a minute. */
+            url: string;
+        };
+        LaunchBody: {
+            /** @description A path on the instance to land on, `/` when absent. */
+            next?: string | null;
+        };
+        LaunchByName: {
+            next?: string | null;
+            /** @description Subdomain or alias. */
+            subdomain: string;
         };
         LoginBody: {
             email: string;
-            password: string;
+            /** @description At most 256 bytes. */
+            password: components["schemas"]["Secret"];
         };
-        Me: {
-            /** Format: uuid */
-            id: string;
+        MeView: {
+            /** Format: date-time */
+            createdAt: string;
             email: string;
-            name: string;
+            id: components["schemas"]["UserId"];
+            /** @description Administrator of the installation: owner of every project. */
             isAdmin: boolean;
-            /** Format: date-time */
+            name: string;
+        };
+        MemberView: {
+            /**
+             * Format: date-time
+             * @description Since when they are a member.
+             */
             createdAt: string;
-        };
-        PasswordBody: {
-            currentPassword: string;
-            newPassword: string;
-        };
-        ApiToken: {
-            /** Format: uuid */
-            id: string;
-            name: string;
-            scopes: components["schemas"]["Scope"][];
-            /** Format: date-time */
-            expiresAt?: string | null;
-            /** Format: date-time */
-            lastUsedAt?: string | null;
-            /** Format: date-time */
-            createdAt: string;
-        };
-        ApiTokenPage: {
-            items: components["schemas"]["ApiToken"][];
-            nextCursor?: string | null;
-        };
-        CreateApiToken: {
-            name: string;
-            scopes: components["schemas"]["Scope"][];
-            /** Format: date-time */
-            expiresAt?: string | null;
-        };
-        NewApiToken: {
-            /** Format: uuid */
-            id: string;
-            token: string;
-        };
-        Session: {
-            /** Format: uuid */
-            id: string;
-            current: boolean;
-            /** Format: date-time */
-            createdAt: string;
-            /** Format: date-time */
-            lastSeenAt: string;
-            /** Format: date-time */
-            expiresAt: string;
-            address: string;
-            userAgent: string;
-        };
-        SessionPage: {
-            items: components["schemas"]["Session"][];
-            nextCursor?: string | null;
-        };
-        User: {
-            /** Format: uuid */
-            id: string;
-            email: string;
-            name: string;
-            isAdmin: boolean;
-            disabled: boolean;
-            /** Format: date-time */
-            createdAt: string;
-        };
-        UserPage: {
-            items: components["schemas"]["User"][];
-            nextCursor?: string | null;
-        };
-        CreateUser: {
-            email: string;
-            name: string;
-            password: string;
-            isAdmin?: boolean;
-        };
-        PatchUser: {
-            name?: string;
-            isAdmin?: boolean;
-            disabled?: boolean;
-            password?: string;
-        };
-        Project: {
-            /** Format: uuid */
-            id: string;
-            name: string;
-            role: components["schemas"]["Role"];
-            /** Format: int64 */
-            instanceCount: number;
-            /** Format: date-time */
-            createdAt: string;
-            /** Format: date-time */
-            updatedAt: string;
-            /** Format: date-time */
-            deletingAt?: string | null;
-        };
-        ProjectPage: {
-            items: components["schemas"]["Project"][];
-            nextCursor?: string | null;
-        };
-        ProjectBody: {
-            name: string;
-        };
-        Member: {
-            /** Format: uuid */
-            userId: string;
             email: string;
             name: string;
             role: components["schemas"]["Role"];
-            /** Format: date-time */
-            createdAt: string;
+            userId: components["schemas"]["UserId"];
         };
-        MemberPage: {
-            items: components["schemas"]["Member"][];
-            nextCursor?: string | null;
-        };
-        AddMember: {
-            email: string;
-            role: components["schemas"]["Role"];
-        };
-        SetRole: {
-            role: components["schemas"]["Role"];
-        };
-        Stack: {
-            /** Format: uuid */
-            id: string;
-            name: string;
-            engine: components["schemas"]["Engine"];
-            version: string;
-            image: string;
-            /** @enum {string} */
-            status: "pulling" | "ready" | "failed";
-            statusDetail?: string | null;
-            isDefault: boolean;
-            /** Format: date-time */
-            createdAt: string;
-            /** Format: date-time */
-            updatedAt: string;
-        };
-        StackPage: {
-            items: components["schemas"]["Stack"][];
-            nextCursor?: string | null;
-        };
-        PatchStack: {
-            name?: string;
-            isDefault?: boolean;
-        };
-        CreateStack: {
-            name: string;
-            engine: components["schemas"]["Engine"];
-            image: string;
-        };
-        EnvVar: {
-            name: string;
-            value?: string | null;
-            secret?: boolean;
-        };
-        EnvVarPage: {
-            items: components["schemas"]["EnvVar"][];
-            nextCursor?: string | null;
-        };
-        EnvBody: {
-            items: components["schemas"]["EnvVar"][];
-        };
+        /** @description An npm module that the engine loads nodes from. */
         Module: {
+            /** @description As in the npm registry, `@scope/name` or `name`. */
             name: string;
+            /** @description An exact version; the newest when absent. */
             version?: string | null;
         };
-        Resources: {
-            /** Format: int64 */
-            memoryMb: number;
-            /** Format: double */
-            cpus: number;
-        };
-        ResourcesBody: {
-            /** Format: int32 */
-            memoryMb?: number | null;
-            /** Format: double */
-            cpus?: number | null;
-        };
-        Template: {
-            /** Format: uuid */
-            id: string;
-            name: string;
-            description: string;
-            /** Format: uuid */
-            stackId: string;
-            env: components["schemas"]["EnvVar"][];
-            modules: components["schemas"]["Module"][];
-            flows?: Record<string, never>[] | null;
-            resources: components["schemas"]["ResourcesBody"];
-            /** Format: date-time */
-            createdAt: string;
-            /** Format: date-time */
-            updatedAt: string;
-        };
-        TemplatePage: {
-            items: components["schemas"]["Template"][];
-            nextCursor?: string | null;
-        };
-        CreateTemplate: {
-            name: string;
-            description?: string;
-            /** Format: uuid */
-            stackId: string;
-            env?: components["schemas"]["EnvVar"][];
-            modules?: components["schemas"]["Module"][];
-            flows?: Record<string, never>[] | null;
-            resources?: components["schemas"]["ResourcesBody"];
-        };
-        PatchTemplate: {
-            name?: string;
-            description?: string;
-            /** Format: uuid */
-            stackId?: string;
-            env?: components["schemas"]["EnvVar"][];
-            modules?: components["schemas"]["Module"][];
-            flows?: Record<string, never>[] | null;
-            resources?: components["schemas"]["ResourcesBody"];
-        };
         /** @enum {string} */
-        WebhookMode: "open" | "basic" | "bearer";
-        WebhookAccess: {
-            mode: components["schemas"]["WebhookMode"];
-            username?: string | null;
-        };
-        WebhookAccessBody: {
-            mode: components["schemas"]["WebhookMode"];
-            username?: string;
-            secret?: string;
-        };
-        Sleep: {
-            /** Format: int64 */
-            afterMinutes: number;
-            /** Format: int64 */
-            stopAfterMinutes?: number | null;
-        };
-        Instance: {
-            /** Format: uuid */
-            id: string;
-            /** Format: uuid */
-            projectId: string;
-            name: string;
-            subdomain: string;
-            url: string;
-            engine: components["schemas"]["Engine"];
-            /** Format: uuid */
-            stackId: string;
-            status: components["schemas"]["InstanceStatus"];
-            statusDetail?: string | null;
-            restartNeeded: boolean;
-            resources: components["schemas"]["Resources"];
-            aliases: string[];
-            webhookAccess: components["schemas"]["WebhookAccess"];
-            /** Format: date-time */
-            createdAt: string;
-            /** Format: date-time */
-            updatedAt: string;
-            /** Format: date-time */
-            startedAt?: string | null;
-            sleep?: null | components["schemas"]["Sleep"];
-        };
-        InstancePage: {
-            items: components["schemas"]["Instance"][];
+        Overall: "ok" | "degraded" | "unavailable";
+        /** @description A list's JSON. */
+        PageView_Alias: {
+            items: {
+                name: string;
+                /** @description Whether it leads nowhere before a restart: with nginx as the router. */
+                restartNeeded: boolean;
+                url: string;
+            }[];
+            /** @description Pass it as `cursor` for the next page; `null` on the last one. */
             nextCursor?: string | null;
         };
-        CreateInstance: {
-            name: string;
-            subdomain: string;
-            /** Format: uuid */
-            template?: string;
-            /** Format: uuid */
-            stack?: string;
-            resources?: components["schemas"]["ResourcesBody"];
-            env?: components["schemas"]["EnvVar"][];
+        /** @description A list's JSON. */
+        PageView_AuditEntry: {
+            items: {
+                /** @description `slice.verb`. */
+                action: string;
+                actor: components["schemas"]["AuditActor"];
+                /** @description Where the request came from. */
+                address?: string | null;
+                /** Format: date-time */
+                at: string;
+                detail: Record<string, never>;
+                id: components["schemas"]["AuditId"];
+                projectId?: components["schemas"]["ProjectId"] | null;
+                target: components["schemas"]["AuditTarget"];
+            }[];
+            /** @description Pass it as `cursor` for the next page; `null` on the last one. */
+            nextCursor?: string | null;
         };
+        /** @description A list's JSON. */
+        PageView_EnvVar: {
+            items: {
+                name: string;
+                /** @description Write-only: never shown again. */
+                secret?: boolean;
+                /**
+                 * @description `null` in an answer when `secret`; `null` in a request keeps a secret's
+                 *     stored value.
+                 */
+                value?: string | null;
+            }[];
+            /** @description Pass it as `cursor` for the next page; `null` on the last one. */
+            nextCursor?: string | null;
+        };
+        /** @description A list's JSON. */
+        PageView_Instance: {
+            items: {
+                aliases: string[];
+                /** Format: date-time */
+                createdAt: string;
+                engine: components["schemas"]["Engine"];
+                id: components["schemas"]["InstanceId"];
+                name: string;
+                projectId: components["schemas"]["ProjectId"];
+                resources: components["schemas"]["ResourcesView"];
+                /** @description Settings have changed that take effect with a restart. */
+                restartNeeded: boolean;
+                sleep?: components["schemas"]["SleepView"] | null;
+                stackId: components["schemas"]["StackId"];
+                /**
+                 * Format: date-time
+                 * @description When the running container was started.
+                 */
+                startedAt?: string | null;
+                status: components["schemas"]["Status"];
+                /**
+                 * @description Why, in words: the reason of a crash with the last lines of the log,
+                 *     what hinders the start, or `null`.
+                 */
+                statusDetail?: string | null;
+                subdomain: string;
+                /** Format: date-time */
+                updatedAt: string;
+                /** @description The editor's address. */
+                url: string;
+                webhookAccess: components["schemas"]["WebhookAccess"];
+            }[];
+            /** @description Pass it as `cursor` for the next page; `null` on the last one. */
+            nextCursor?: string | null;
+        };
+        /** @description A list's JSON. */
+        PageView_MemberView: {
+            items: {
+                /**
+                 * Format: date-time
+                 * @description Since when they are a member.
+                 */
+                createdAt: string;
+                email: string;
+                name: string;
+                role: components["schemas"]["Role"];
+                userId: components["schemas"]["UserId"];
+            }[];
+            /** @description Pass it as `cursor` for the next page; `null` on the last one. */
+            nextCursor?: string | null;
+        };
+        /** @description A list's JSON. */
+        PageView_ProjectView: {
+            items: {
+                /** Format: date-time */
+                createdAt: string;
+                /**
+                 * Format: date-time
+                 * @description Since when it is being deleted; `null` unless it is.
+                 */
+                deletingAt?: string | null;
+                id: components["schemas"]["ProjectId"];
+                /** Format: int64 */
+                instanceCount: number;
+                name: string;
+                /** @description Yours. */
+                role: components["schemas"]["Role"];
+                /** Format: date-time */
+                updatedAt: string;
+            }[];
+            /** @description Pass it as `cursor` for the next page; `null` on the last one. */
+            nextCursor?: string | null;
+        };
+        /** @description A list's JSON. */
+        PageView_SessionView: {
+            items: {
+                /** @description Where it was opened from; empty when that is not known. */
+                address: string;
+                /** Format: date-time */
+                createdAt: string;
+                /** @description Whether it is the session of this very request. */
+                current: boolean;
+                /** Format: date-time */
+                expiresAt: string;
+                id: components["schemas"]["SessionId"];
+                /**
+                 * Format: date-time
+                 * @description To the minute.
+                 */
+                lastSeenAt: string;
+                userAgent: string;
+            }[];
+            /** @description Pass it as `cursor` for the next page; `null` on the last one. */
+            nextCursor?: string | null;
+        };
+        /** @description A list's JSON. */
+        PageView_Stack: {
+            items: {
+                /** Format: date-time */
+                createdAt: string;
+                engine: components["schemas"]["Engine"];
+                id: components["schemas"]["StackId"];
+                image: string;
+                /** @description The stack of an instance that names none. */
+                isDefault: boolean;
+                name: string;
+                /** @description An instance starts only from a ready stack. */
+                status: components["schemas"]["StackStatus"];
+                statusDetail?: string | null;
+                /** Format: date-time */
+                updatedAt: string;
+                /** @description Of the engine; empty until the image was seen. */
+                version: string;
+            }[];
+            /** @description Pass it as `cursor` for the next page; `null` on the last one. */
+            nextCursor?: string | null;
+        };
+        /** @description A list's JSON. */
+        PageView_Template: {
+            items: {
+                /** Format: date-time */
+                createdAt: string;
+                description: string;
+                env: components["schemas"]["EnvVar"][];
+                /** @description The flows that a new instance starts with: an array of nodes. */
+                flows?: Record<string, never>[] | null;
+                id: components["schemas"]["TemplateId"];
+                /** @description Installed when an instance is created from it. */
+                modules: components["schemas"]["Module"][];
+                name: string;
+                resources: components["schemas"]["Resources"];
+                stackId: components["schemas"]["StackId"];
+                /** Format: date-time */
+                updatedAt: string;
+            }[];
+            /** @description Pass it as `cursor` for the next page; `null` on the last one. */
+            nextCursor?: string | null;
+        };
+        /** @description A list's JSON. */
+        PageView_TokenView: {
+            items: {
+                /** Format: date-time */
+                createdAt: string;
+                /**
+                 * Format: date-time
+                 * @description `null`: does not expire.
+                 */
+                expiresAt?: string | null;
+                id: components["schemas"]["ApiTokenId"];
+                /**
+                 * Format: date-time
+                 * @description To the minute; `null`: never used.
+                 */
+                lastUsedAt?: string | null;
+                name: string;
+                scopes: components["schemas"]["Scope"][];
+            }[];
+            /** @description Pass it as `cursor` for the next page; `null` on the last one. */
+            nextCursor?: string | null;
+        };
+        /** @description A list's JSON. */
+        PageView_UserView: {
+            items: {
+                /** Format: date-time */
+                createdAt: string;
+                /** @description Kept out, with all that they own. */
+                disabled: boolean;
+                email: string;
+                id: components["schemas"]["UserId"];
+                isAdmin: boolean;
+                name: string;
+            }[];
+            /** @description Pass it as `cursor` for the next page; `null` on the last one. */
+            nextCursor?: string | null;
+        };
+        PasswordBody: {
+            currentPassword: components["schemas"]["Secret"];
+            /** @description At least 10 characters, at most 256 bytes, not the email address. */
+            newPassword: components["schemas"]["Secret"];
+        };
+        /** @description What is absent stays. */
         PatchInstance: {
-            name?: string;
-            subdomain?: string;
-            /** Format: uuid */
-            stackId?: string;
-            resources?: components["schemas"]["ResourcesBody"];
-            webhookAccess?: components["schemas"]["WebhookAccessBody"];
+            name?: string | null;
+            /** @description Takes effect with a restart. */
+            resources?: components["schemas"]["Resources"];
+            stackId?: components["schemas"]["StackId"] | null;
+            subdomain?: string | null;
+            webhookAccess?: components["schemas"]["WebhookAccessBody"] | null;
         };
-        InstanceLaunchBody: {
-            next?: string;
+        PatchStack: {
+            /** @description `true` makes it the default of its engine. */
+            isDefault?: boolean | null;
+            name?: string | null;
         };
-        LaunchBody: {
-            subdomain: string;
-            next?: string;
+        /** @description What is absent stays. */
+        PatchTemplate: {
+            description?: string | null;
+            env?: components["schemas"]["EnvVar"][] | null;
+            flows?: Record<string, never>[] | null;
+            modules?: components["schemas"]["Module"][] | null;
+            name?: string | null;
+            resources?: components["schemas"]["Resources"] | null;
+            stackId?: components["schemas"]["StackId"] | null;
         };
-        InstanceLaunch: {
-            url: string;
+        /**
+         * @description An RFC 9457 answer (`application/problem+json`). The only error type that a
+         *     handler returns; [`super::finish`] writes it out with the request's id.
+         */
+        Problem: {
+            /** @description Stable name of the problem, as in `instance.subdomain_taken`. */
+            code: string;
+            /** @description What happened and what to do, for a person. */
+            detail: string;
+            /** @description What is wrong, by field of the body; with status 422. */
+            errors?: {
+                [key: string]: string[];
+            };
+            /** @description Also in the log, so that a report finds its line. */
+            requestId: string;
+            /** Format: int32 */
+            status: number;
+            title: string;
+            /** @description `/problems/<code>`. */
+            type: string;
+        };
+        ProjectBody: {
+            /** @description 1 to 100 characters. */
+            name: string;
+        };
+        /**
+         * Format: uuid
+         * @description UUIDv7: sorts by the time it was drawn.
+         */
+        ProjectId: string;
+        ProjectView: {
+            /** Format: date-time */
+            createdAt: string;
+            /**
+             * Format: date-time
+             * @description Since when it is being deleted; `null` unless it is.
+             */
+            deletingAt?: string | null;
+            id: components["schemas"]["ProjectId"];
+            /** Format: int64 */
+            instanceCount: number;
+            name: string;
+            /** @description Yours. */
+            role: components["schemas"]["Role"];
+            /** Format: date-time */
+            updatedAt: string;
+        };
+        PutEnv: {
+            items: components["schemas"]["EnvVar"][];
+        };
+        Readiness: {
+            /**
+             * @description `database`, `docker`, `isolation` (the rules that keep instances off the
+             *     host's services) and `mqtt`.
+             */
+            dependencies: {
+                [key: string]: components["schemas"]["DependencyState"];
+            };
+            status: components["schemas"]["Overall"];
+        };
+        /** @description What a container may use at the most. An absent value takes the default. */
+        Resources: {
+            /**
+             * Format: double
+             * @description Cores, 0.1 to 64.
+             */
+            cpus?: number | null;
+            /**
+             * Format: int32
+             * @description MiB of memory, 64 to 65536.
+             */
+            memoryMb?: number | null;
+        };
+        ResourcesView: {
+            /**
+             * Format: double
+             * @description Cores.
+             */
+            cpus: number;
+            /**
+             * Format: int32
+             * @description MiB.
+             */
+            memoryMb: number;
+        };
+        /**
+         * @description A member's role in a project; a later one may all that an earlier one may.
+         * @enum {string}
+         */
+        Role: "viewer" | "member" | "owner";
+        /**
+         * @description What a token may.
+         * @enum {string}
+         */
+        Scope: "read" | "write";
+        /**
+         * Format: password
+         * @description Text that must not show in a log or an error.
+         */
+        Secret: string;
+        /**
+         * Format: uuid
+         * @description UUIDv7: sorts by the time it was drawn.
+         */
+        SessionId: string;
+        SessionView: {
+            /** @description Where it was opened from; empty when that is not known. */
+            address: string;
+            /** Format: date-time */
+            createdAt: string;
+            /** @description Whether it is the session of this very request. */
+            current: boolean;
             /** Format: date-time */
             expiresAt: string;
+            id: components["schemas"]["SessionId"];
+            /**
+             * Format: date-time
+             * @description To the minute.
+             */
+            lastSeenAt: string;
+            userAgent: string;
         };
-        Launch: {
-            url: string;
+        SetMemberBody: {
+            role: components["schemas"]["Role"];
+        };
+        SetupBody: {
+            email: string;
+            name: string;
+            /** @description At least 10 characters, at most 256 bytes, not the email address. */
+            password: components["schemas"]["Secret"];
+            /** @description The one-time token of the setup link that the manager prints. */
+            token: components["schemas"]["Secret"];
+        };
+        SetupView: {
+            /** @description Whether the first administrator is still to be made. */
+            needed: boolean;
+        };
+        SleepView: {
+            /**
+             * Format: int32
+             * @description Frozen after so many minutes without a request.
+             */
+            afterMinutes: number;
+            /**
+             * Format: int32
+             * @description Stopped after so many.
+             */
+            stopAfterMinutes: number;
+        };
+        Stack: {
             /** Format: date-time */
-            expiresAt: string;
-            /** Format: uuid */
-            instanceId: string;
+            createdAt: string;
+            engine: components["schemas"]["Engine"];
+            id: components["schemas"]["StackId"];
+            image: string;
+            /** @description The stack of an instance that names none. */
+            isDefault: boolean;
+            name: string;
+            /** @description An instance starts only from a ready stack. */
+            status: components["schemas"]["StackStatus"];
+            statusDetail?: string | null;
+            /** Format: date-time */
+            updatedAt: string;
+            /** @description Of the engine; empty until the image was seen. */
+            version: string;
         };
+        /**
+         * Format: uuid
+         * @description UUIDv7: sorts by the time it was drawn.
+         */
+        StackId: string;
+        /**
+         * @description Whether instances can start from a stack.
+         * @enum {string}
+         */
+        StackStatus: "pulling" | "ready" | "failed";
         Stats: {
-            /** Format: double */
+            /** Format: date-time */
+            at: string;
+            /**
+             * Format: double
+             * @description 100 is one core.
+             */
             cpuPercent: number;
+            /**
+             * Format: int64
+             * @description Of the data folder.
+             */
+            diskBytes: number;
             /** Format: int64 */
             memoryBytes: number;
             /** Format: int64 */
             memoryLimitBytes: number;
-            /** Format: int64 */
-            diskBytes: number;
             /** Format: int64 */
             networkRxBytes: number;
             /** Format: int64 */
             networkTxBytes: number;
             /** Format: int64 */
             pids: number;
+        };
+        /**
+         * @description What is, as far as the reconciler saw.
+         * @enum {string}
+         */
+        Status: "creating" | "starting" | "running" | "unhealthy" | "crashed" | "safe_mode" | "sleeping" | "stopping" | "stopped" | "failed" | "deleting";
+        Template: {
             /** Format: date-time */
-            at: string;
-        };
-        Alias: {
+            createdAt: string;
+            description: string;
+            env: components["schemas"]["EnvVar"][];
+            /** @description The flows that a new instance starts with: an array of nodes. */
+            flows?: Record<string, never>[] | null;
+            id: components["schemas"]["TemplateId"];
+            /** @description Installed when an instance is created from it. */
+            modules: components["schemas"]["Module"][];
             name: string;
-            url: string;
-            restartNeeded: boolean;
-        };
-        AliasPage: {
-            items: components["schemas"]["Alias"][];
-            nextCursor?: string | null;
-        };
-        CreateAlias: {
-            name: string;
-        };
-        AuditActor: {
-            kind: string;
-            /** Format: uuid */
-            id?: string | null;
-            name: string;
-        };
-        AuditTarget: {
-            type: string;
-            id: string;
-            name: string;
-        };
-        AuditEntry: {
-            /** Format: uuid */
-            id: string;
+            resources: components["schemas"]["Resources"];
+            stackId: components["schemas"]["StackId"];
             /** Format: date-time */
-            at: string;
-            actor: components["schemas"]["AuditActor"];
-            action: string;
-            /** Format: uuid */
-            projectId?: string | null;
-            target: components["schemas"]["AuditTarget"];
-            detail: Record<string, never>;
-            address?: string | null;
+            updatedAt: string;
         };
-        AuditEntryPage: {
-            items: components["schemas"]["AuditEntry"][];
-            nextCursor?: string | null;
+        /**
+         * Format: uuid
+         * @description UUIDv7: sorts by the time it was drawn.
+         */
+        TemplateId: string;
+        TokenView: {
+            /** Format: date-time */
+            createdAt: string;
+            /**
+             * Format: date-time
+             * @description `null`: does not expire.
+             */
+            expiresAt?: string | null;
+            id: components["schemas"]["ApiTokenId"];
+            /**
+             * Format: date-time
+             * @description To the minute; `null`: never used.
+             */
+            lastUsedAt?: string | null;
+            name: string;
+            scopes: components["schemas"]["Scope"][];
         };
-        Dependency: {
-            status: string;
-            detail?: string | null;
+        /** @description What is absent stays as it is. */
+        UpdateUserBody: {
+            disabled?: boolean | null;
+            isAdmin?: boolean | null;
+            name?: string | null;
+            password?: components["schemas"]["Secret"] | null;
         };
-        Ready: {
-            status: string;
-            dependencies: {
-                [key: string]: components["schemas"]["Dependency"];
-            };
+        /**
+         * Format: uuid
+         * @description UUIDv7: sorts by the time it was drawn.
+         */
+        UserId: string;
+        UserView: {
+            /** Format: date-time */
+            createdAt: string;
+            /** @description Kept out, with all that they own. */
+            disabled: boolean;
+            email: string;
+            id: components["schemas"]["UserId"];
+            isAdmin: boolean;
+            name: string;
         };
+        WebhookAccess: {
+            mode: components["schemas"]["WebhookMode"];
+            /** @description With `basic`. */
+            username?: string | null;
+        };
+        /** @description How webhook paths are guarded. The secret is write-only. */
+        WebhookAccessBody: {
+            mode: components["schemas"]["WebhookMode"];
+            secret?: components["schemas"]["Secret"] | null;
+            /** @description With `basic`. */
+            username?: string | null;
+        };
+        /**
+         * @description What a caller of a webhook path has to show.
+         * @enum {string}
+         */
+        WebhookMode: "open" | "basic" | "bearer";
     };
     responses: never;
     parameters: never;
@@ -2586,4 +1418,1701 @@ export interface components {
     pathItems: never;
 }
 export type $defs = Record<string, never>;
-export type operations = Record<string, never>;
+export interface operations {
+    getAudit: {
+        parameters: {
+            query?: {
+                /** @description Only this project's. */
+                projectId?: string;
+                /** @description Only this user's. */
+                actor?: string;
+                /** @description An action (`instance.create`) or the part before its dot (`instance`). */
+                action?: string;
+                /** @description Only what happened before. */
+                before?: string;
+                /** @description 1 to 200, 50 when absent. */
+                limit?: number;
+                /** @description `nextCursor` of the page before. */
+                cursor?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PageView_AuditEntry"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    postAuthLogin: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["LoginBody"];
+            };
+        };
+        responses: {
+            /** @description Signed in; the cookie is set */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    postAuthLogout: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Signed out; the cookie is cleared */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getAuthMe: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MeView"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getHealth: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Health"];
+                };
+            };
+        };
+    };
+    getHealthLive: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Health"];
+                };
+            };
+        };
+    };
+    getHealthReady: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Readiness"];
+                };
+            };
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Readiness"];
+                };
+            };
+        };
+    };
+    getInstancesById: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["schemas"]["InstanceId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Instance"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    deleteInstancesById: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["schemas"]["InstanceId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Instance"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    patchInstancesById: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["schemas"]["InstanceId"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PatchInstance"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Instance"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getInstancesByIdAliases: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["schemas"]["InstanceId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PageView_Alias"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    postInstancesByIdAliases: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["schemas"]["InstanceId"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AddAlias"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Alias"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    deleteInstancesByIdAliasesByName: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["schemas"]["InstanceId"];
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getInstancesByIdEnv: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["schemas"]["InstanceId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PageView_EnvVar"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    putInstancesByIdEnv: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["schemas"]["InstanceId"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PutEnv"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PageView_EnvVar"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    postInstancesByIdLaunch: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["schemas"]["InstanceId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["LaunchBody"] | null;
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Launch"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getInstancesByIdLogs: {
+        parameters: {
+            query?: {
+                /** @description How many of the last lines: 0 to 10000, 200 when absent. */
+                tail?: number;
+                /** @description Go on with what comes. */
+                follow?: boolean;
+            };
+            header?: never;
+            path: {
+                id: components["schemas"]["InstanceId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": string;
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    postInstancesByIdRestart: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["schemas"]["InstanceId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Instance"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    postInstancesByIdStart: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["schemas"]["InstanceId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Instance"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getInstancesByIdStats: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["schemas"]["InstanceId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Stats"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    postInstancesByIdStop: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["schemas"]["InstanceId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Instance"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    postLaunch: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["LaunchByName"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Launch"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    postMePassword: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PasswordBody"];
+            };
+        };
+        responses: {
+            /** @description Changed */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getMeSessions: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PageView_SessionView"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    deleteMeSessionsById: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The session */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Ended */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getMeTokens: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PageView_TokenView"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    postMeTokens: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CreateTokenBody"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CreatedToken"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    deleteMeTokensById: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The token */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Revoked */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getProjects: {
+        parameters: {
+            query?: {
+                /** @description How many items at the most: 1 to 200, 50 when absent. */
+                limit?: number;
+                /** @description `nextCursor` of the page before. */
+                cursor?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PageView_ProjectView"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    postProjects: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ProjectBody"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProjectView"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getProjectsById: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProjectView"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    deleteProjectsById: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProjectView"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    patchProjectsById: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ProjectBody"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProjectView"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getProjectsByIdEvents: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["schemas"]["ProjectId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": string;
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getProjectsByIdInstances: {
+        parameters: {
+            query?: {
+                /** @description How many items at the most: 1 to 200, 50 when absent. */
+                limit?: number;
+                /** @description `nextCursor` of the page before. */
+                cursor?: string;
+            };
+            header?: never;
+            path: {
+                id: components["schemas"]["ProjectId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PageView_Instance"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    postProjectsByIdInstances: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["schemas"]["ProjectId"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CreateInstance"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Instance"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getProjectsByIdMembers: {
+        parameters: {
+            query?: {
+                /** @description How many items at the most: 1 to 200, 50 when absent. */
+                limit?: number;
+                /** @description `nextCursor` of the page before. */
+                cursor?: string;
+            };
+            header?: never;
+            path: {
+                /** @description The project */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PageView_MemberView"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    postProjectsByIdMembers: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AddMemberBody"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MemberView"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    putProjectsByIdMembersByUserId: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project */
+                id: string;
+                /** @description The user */
+                userId: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SetMemberBody"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MemberView"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    deleteProjectsByIdMembersByUserId: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project */
+                id: string;
+                /** @description The user */
+                userId: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Removed */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getSetup: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SetupView"];
+                };
+            };
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    postSetup: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SetupBody"];
+            };
+        };
+        responses: {
+            /** @description Made and signed in; the cookie is set */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getStacks: {
+        parameters: {
+            query?: {
+                /** @description How many items at the most: 1 to 200, 50 when absent. */
+                limit?: number;
+                /** @description `nextCursor` of the page before. */
+                cursor?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PageView_Stack"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    postStacks: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CreateStack"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Stack"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getStacksById: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["schemas"]["StackId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Stack"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    deleteStacksById: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["schemas"]["StackId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    patchStacksById: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["schemas"]["StackId"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PatchStack"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Stack"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getTemplates: {
+        parameters: {
+            query?: {
+                /** @description How many items at the most: 1 to 200, 50 when absent. */
+                limit?: number;
+                /** @description `nextCursor` of the page before. */
+                cursor?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PageView_Template"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    postTemplates: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CreateTemplate"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Template"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getTemplatesById: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["schemas"]["TemplateId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Template"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    deleteTemplatesById: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["schemas"]["TemplateId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    patchTemplatesById: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["schemas"]["TemplateId"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PatchTemplate"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Template"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getUsers: {
+        parameters: {
+            query?: {
+                /** @description Only the user with this email address. */
+                email?: string;
+                /** @description 1 to 200, 50 when absent. */
+                limit?: number;
+                /** @description `nextCursor` of the page before. */
+                cursor?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PageView_UserView"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    postUsers: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CreateUserBody"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UserView"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    deleteUsersById: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The user */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Deleted */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    patchUsersById: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The user */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["UpdateUserBody"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UserView"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+}

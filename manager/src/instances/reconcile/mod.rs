@@ -41,15 +41,13 @@ pub struct Reconciler {
     exit_codes: Arc<Mutex<HashMap<InstanceId, i64>>>,
 }
 
-/// So many instances are made, started or stopped at once: more would only
-/// slow each other down.
-const ENGINE_SLOTS: usize = 8;
-
 impl Reconciler {
-    pub fn new(instances: Instances) -> Self {
+    /// `at_once` instances are made, started or stopped at the same time; more
+    /// would only slow each other down.
+    pub fn new(instances: Instances, at_once: usize) -> Self {
         Self {
             instances,
-            engine_slots: Arc::new(Semaphore::new(ENGINE_SLOTS)),
+            engine_slots: Arc::new(Semaphore::new(at_once)),
             exit_codes: Arc::default(),
         }
     }
