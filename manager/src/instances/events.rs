@@ -61,14 +61,25 @@ struct Follower {
 impl Follower {
     async fn run(mut self) {
         let mut changes = self.instances.parts.changes.subscribe();
+        let shut_out = self
+            .instances
+            .clone()
+            .until_shut_out(self.actor.clone(), self.project);
+        tokio::pin!(shut_out);
         if self.send_all().await.is_none() {
             return;
         }
         loop {
             let change = tokio::select! {
                 () = self.sender.closed() => return,
+                () = &mut shut_out => return,
                 change = changes.next() => change,
             };
+            // Before each event, whatever was told in between.
+            let looks = self.instances.still_looks(&self.actor, self.project);
+            if looks.await.is_err() {
+                return;
+            }
             let sent = match change {
                 None => return,
                 Some(Change::Row {

@@ -110,6 +110,19 @@ impl Identity {
         }))
     }
 
+    /// For what outlives a request: fails when its actor's session has ended,
+    /// or they were disabled, or are no longer the administrator they were.
+    pub async fn still_signed_in(&self, actor: &Actor) -> Result<(), Error> {
+        let Some(user) = actor.user() else {
+            return Ok(());
+        };
+        let mut tx = self.db.begin_system().await?;
+        if store::still(&mut tx, user, self.clock.now()).await? {
+            return Ok(());
+        }
+        Err(Error::BadToken)
+    }
+
     pub(super) async fn list_sessions(&self, actor: &Actor) -> Result<Vec<Session>, Error> {
         let user = person(actor)?;
         let mut tx = self.db.begin_as(actor).await?;

@@ -2,7 +2,7 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
 use super::{Origin, SESSION_LIFE, Session};
-use crate::kernel::{SessionId, UserId};
+use crate::kernel::{SessionId, UserActor, UserId};
 
 /// A session as the middleware needs it.
 pub(super) struct Live {
@@ -35,6 +35,28 @@ pub(super) async fn live(
         user_name: row.name,
         is_admin: row.is_admin,
     }))
+}
+
+/// Whether the actor is who they were, and their session, if they came with
+/// one, goes on.
+pub(super) async fn still(
+    conn: &mut PgConnection,
+    user: &UserActor,
+    now: DateTime<Utc>,
+) -> sqlx::Result<bool> {
+    sqlx::query_scalar!(
+        r#"select exists (
+             select 1 from users where id = $1 and is_admin = $2 and disabled_at is null
+           ) and ($3::uuid is null or exists (
+             select 1 from sessions where id = $3 and expires_at > $4
+           )) as "still!""#,
+        user.id.0,
+        user.is_admin,
+        user.session.map(|it| it.0),
+        now,
+    )
+    .fetch_one(conn)
+    .await
 }
 
 pub(super) async fn insert(

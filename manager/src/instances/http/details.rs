@@ -5,7 +5,7 @@ use axum::{
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
-use futures_util::TryStreamExt as _;
+use futures_util::{StreamExt as _, TryStreamExt as _};
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -66,11 +66,16 @@ async fn logs(
     Path(id): Path<InstanceId>,
     Query(query): Query<LogsQuery>,
 ) -> Result<Response, Problem> {
-    instances.open(&actor, id, Role::Viewer).await?;
+    let (tx, instance) = instances.open(&actor, id, Role::Viewer).await?;
+    drop(tx);
     let tail = query.tail.unwrap_or(TAIL_DEFAULT).min(TAIL_MAX);
     let lines = instances.parts.runtime.logs(id, tail, query.follow).await;
     let body = match lines {
-        Ok(lines) => Body::from_stream(lines.map_err(axum::BoxError::from)),
+        Ok(lines) => {
+            let shut_out = instances.until_shut_out(actor, instance.project);
+            let lines = lines.take_until(Box::pin(shut_out));
+            Body::from_stream(lines.map_err(axum::BoxError::from))
+        }
         // Nothing was logged yet.
         Err(runtime::Error::NoContainer) => Body::empty(),
         Err(error) => return Err(Error::from(error).into()),
