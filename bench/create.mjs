@@ -39,11 +39,12 @@ async function ours(openflow, project, round) {
   const { id } = await openflow.api('POST', `/projects/${project}/instances`, { name: subdomain, subdomain })
   const { url } = await openflow.api('POST', `/instances/${id}/launch`)
   const { pathname, search, host } = new URL(url)
-  const landing = await new Promise((resolve, reject) => {
-    http.get({ host: '127.0.0.1', port: openflow.proxyPort, path: pathname + search, headers: { host }, agent: false }, resolve).once('error', reject)
+  const land = () => new Promise((resolve, reject) => {
+    const options = { host: '127.0.0.1', port: openflow.proxyPort, path: pathname + search, headers: { host }, agent: false }
+    http.get(options, (response) => { response.resume(); resolve(response.headers['set-cookie']?.[0]) }).once('error', reject)
   })
-  landing.resume()
-  const cookie = landing.headers['set-cookie'][0].split(';')[0]
+  // The route is there some milliseconds after the create.
+  const cookie = (await until('the landing', land, 10_000, 5)).split(';')[0]
   await until200('127.0.0.1', openflow.proxyPort, '/', { host, cookie, accept: 'text/html' })
   const took = performance.now() - begun
   await openflow.api('DELETE', `/instances/${id}`)

@@ -15,7 +15,7 @@ const STOP_MS = 60_000
 export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms))
 
 /** Until `look` returns something true; fails with what it was told last. */
-export async function until(what, look, limitMs = 90_000) {
+export async function until(what, look, limitMs = 90_000, pauseMs = 100) {
   const end = Date.now() + limitMs
   let last
   do {
@@ -25,7 +25,7 @@ export async function until(what, look, limitMs = 90_000) {
     } catch (error) {
       last = error
     }
-    await sleep(100)
+    await sleep(pauseMs)
   } while (Date.now() < end)
   throw new Error(`waited ${limitMs / 1000} s for ${what}; last: ${last instanceof Error ? last.stack : JSON.stringify(last)}`)
 }
