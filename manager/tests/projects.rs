@@ -1,5 +1,4 @@
 //! Projects, through HTTP.
-#![expect(clippy::unwrap_used, reason = "a failed step fails the test")]
 mod support;
 
 use openflow_manager::{

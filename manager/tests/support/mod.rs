@@ -177,6 +177,7 @@ impl TestApp {
         .await
     }
 
+    #[expect(clippy::too_many_arguments, reason = "all that a manager stands on")]
     async fn build(
         pool: PgPool,
         rates: SignInRates,
@@ -241,6 +242,7 @@ impl TestApp {
         self.call("POST", path, who, body).await
     }
 
+    #[expect(clippy::too_many_arguments, reason = "a request has so many parts")]
     pub(crate) async fn call_with(
         &self,
         method: &str,
