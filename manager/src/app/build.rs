@@ -212,24 +212,6 @@ fn with_layers(router: Router, instance_side: &InstanceSide) -> Router {
         .layer(middleware::from_fn(web::finish))
 }
 
-async fn feed(
-    settings: &Settings,
-    system: &System,
-    address: SocketAddr,
-) -> anyhow::Result<routing::Feed> {
-    let (db, clock) = (system.db.clone(), system.clock.clone());
-    let keys = settings.secrets.keys.clone();
-    let secrets = InstallationSecrets::new(db.clone(), clock.clone(), keys.clone());
-    let cookie_key = secrets.get(SecretName::CookieKey).await?;
-    let feed_settings = routing::FeedSettings {
-        domain: settings.config.address.domain.clone(),
-        dashboard: address,
-        dashboard_url: settings.config.public_url(),
-        cookie_keys: vec![parse_key(cookie_key.expose())?],
-    };
-    Ok(routing::Feed::new(db, clock, keys, feed_settings))
-}
-
 fn instance_settings(
     settings: &Settings,
     address: SocketAddr,

@@ -9,16 +9,17 @@ use std::{
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use tracing_subscriber::EnvFilter;
 
-use crate::config::{LogConfig, LogFormat};
+use crate::{
+    config::{LogConfig, LogFormat},
+    runtime::LOG_CAP,
+};
 
 /// Spinners and log lines share the terminal.
 static SCREEN: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
 
 /// The log goes to standard error, so that standard output holds results only.
 pub(super) fn start_log(config: &LogConfig) {
-    // The engine's client logs request bodies, and with them the instances'
-    // secrets, at finer levels: never, whatever the filter says.
-    let filter = EnvFilter::new(format!("{},bollard=info", config.log_filter));
+    let filter = EnvFilter::new(format!("{},{}", config.log_filter, LOG_CAP));
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(|| LogWriter);

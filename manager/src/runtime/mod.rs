@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
 
-pub use docker::{DockerConfig, DockerRuntime, Timeouts};
+pub use docker::{DockerConfig, DockerRuntime, LOG_CAP, Timeouts};
 pub use fake::{Call, FakeProbe, FakeRuntime, Moment, Op};
 pub use model::{
     ContainerSpec, ContainerState, Error, Image, Isolation, NetworkInfo, Observed, Probe,

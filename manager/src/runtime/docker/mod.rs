@@ -32,6 +32,10 @@ use super::{
 };
 use crate::kernel::InstanceId;
 
+/// Goes behind every log filter: the engine's client logs the bodies of its
+/// requests, and with them the instances' secrets, at finer levels.
+pub const LOG_CAP: &str = "bollard=info";
+
 /// The client's own limit; every call is bounded here, more tightly.
 const CLIENT_TIMEOUT_S: u64 = 24 * 3600;
 
