@@ -21,8 +21,11 @@ test: ## Check and test everything
 check: ## The checks of `make test` alone: format, lints, architecture, generated files
 	scripts/test.sh check
 
-bench: ## Measure the proxy
-	bench/proxy.sh
+bench: images dashboard ## Measure, beside nginx and a bare `docker run` (docs/PERFORMANCE.md)
+	cargo build --release --locked --bin openflow --bin openflow-proxy
+	bench/proxy.sh $(bin)/openflow-proxy
+	cd e2e && npm ci --no-audit --no-fund
+	OPENFLOW_TEST_BIN=$(bin)/openflow node bench/create.mjs
 
 dev: docker ## Run from the sources with the debug build; in another terminal: npm run dev in manager/dashboard
 	cargo run --locked --bin openflow -- up
