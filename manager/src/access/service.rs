@@ -104,7 +104,13 @@ impl Access {
             address: None,
         });
         let project = Some(ProjectId(redeemed.project));
-        let event = Event::new("editor.open", project, "instance", instance, "");
+        let event = Event::new(
+            "editor.open",
+            project,
+            "instance",
+            instance,
+            redeemed.instance_name,
+        );
         audit::record(&mut tx, &actor, now, event).await?;
         tx.commit().await?;
         Ok(session)

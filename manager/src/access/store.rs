@@ -58,6 +58,7 @@ pub(super) struct Redeemed {
     pub(super) is_admin: bool,
     pub(super) session: Option<SessionId>,
     pub(super) project: Uuid,
+    pub(super) instance_name: String,
     /// In the instance's project; `None` when no longer a member.
     pub(super) role: Option<String>,
 }
@@ -77,6 +78,7 @@ pub(super) async fn redeem(
              returning instance_id, user_id, session_id
            )
            select taken.user_id, taken.session_id, users.name, users.is_admin, instances.project_id,
+                  instances.name as instance_name,
                   project_members.role as "role?"
            from taken
            join users on users.id = taken.user_id and users.disabled_at is null
@@ -95,6 +97,7 @@ pub(super) async fn redeem(
         is_admin: row.is_admin,
         session: row.session_id.map(SessionId),
         project: row.project_id,
+        instance_name: row.instance_name,
         role: row.role,
     }))
 }
