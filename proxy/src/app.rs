@@ -17,6 +17,7 @@ use crate::{
 };
 
 const SWEEP_PERIOD: Duration = Duration::from_secs(1);
+const FIRST_TABLE_PAUSE: Duration = Duration::from_millis(10);
 /// For a worker to end after its last connection did.
 const WORKER_GRACE: Duration = Duration::from_secs(5);
 
@@ -103,6 +104,17 @@ impl Proxy {
     /// Where `/ready` and `/metrics` are answered.
     pub fn admin_address(&self) -> Option<SocketAddr> {
         self.admin.as_ref()?.local_addr().ok()
+    }
+
+    /// Resolves once the manager has answered with a table: from then on the
+    /// hosts of this moment are known. Wait for it beside [`Proxy::serve`].
+    pub fn first_table(&self) -> impl Future<Output = ()> + Send + use<> {
+        let shared = Arc::clone(&self.shared);
+        async move {
+            while shared.tables.age().is_none() {
+                tokio::time::sleep(FIRST_TABLE_PAUSE).await;
+            }
+        }
     }
 
     /// Serves until `shutdown`, then drains: no new connections, idle ones and

@@ -1,12 +1,14 @@
 //! The proxy inside `openflow up`.
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use anyhow::Context as _;
 use openflow_proxy::{Config, Secret, TlsConfig};
-use tokio::task::JoinHandle;
+use tokio::{task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::app::Settings;
+
+const FIRST_TABLE_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// The running proxy. It has worker threads of its own and talks to the
 /// manager through its address alone, as `openflow-proxy` does.
@@ -16,14 +18,18 @@ pub(super) struct Proxy {
 }
 
 impl Proxy {
-    /// Begins to serve. `manager` is where the manager listens.
+    /// Begins to serve, and knows the routes. `manager` is where the manager
+    /// listens.
     pub(super) async fn start(settings: &Settings, manager: SocketAddr) -> anyhow::Result<Self> {
         let proxy = openflow_proxy::Proxy::bind(config(settings, manager)?).await?;
+        let first_table = proxy.first_table();
         let stop = CancellationToken::new();
-        Ok(Self {
-            server: tokio::spawn(proxy.serve(stop.clone())),
-            stop,
-        })
+        let server = tokio::spawn(proxy.serve(stop.clone()));
+        // "Up" means that the dashboard answers.
+        if timeout(FIRST_TABLE_TIMEOUT, first_table).await.is_err() {
+            tracing::warn!("the manager has not told the proxy the routes yet; it goes on asking");
+        }
+        Ok(Self { stop, server })
     }
 
     /// Until it ended by itself, which it never should.

@@ -38,7 +38,6 @@ pub(crate) async fn follow_feed(
                 sleep((asked + EMPTY_MIN).saturating_duration_since(Instant::now())).await;
             }
             Ok(Some(table)) => {
-                tables.heard();
                 backoff = BACKOFF_MIN;
                 let same = table.revision.is_some() && table.revision == revision;
                 if let Err(error) = take(&tables, &table, cache.as_deref()).await {
@@ -47,6 +46,7 @@ pub(crate) async fn follow_feed(
                         "the feed's table is not usable"
                     );
                 }
+                tables.heard();
                 revision = table.revision;
                 if revision.is_none() || same {
                     sleep(BACKOFF_MAX).await; // nor one that ignores `after`
