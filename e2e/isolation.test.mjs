@@ -28,7 +28,7 @@ before(async () => {
     addresses[subdomain] = docker('inspect', '-f', '{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}', `nodered-${subdomain}`)
   }
   // A service of the host's that somebody bound to all addresses.
-  listener = net.createServer((socket) => socket.end('host service'))
+  listener = net.createServer((socket) => socket.on('error', () => {}).end('host service'))
   await new Promise((resolve) => listener.listen(0, '0.0.0.0', resolve))
 })
 
