@@ -153,6 +153,7 @@ test('after a restart the editor session still works', async () => {
     const it = await openflow.instance(instance.id)
     return it.status === 'running' && it.startedAt !== before
   })
+  await until('the route', () => curl(`${openflow.host(SUB)}/hello`).status === 200) // it follows the status within moments
   await editor.reload()
   await editorReady(editor)
   assert.equal(editor.url().split('#')[0], `${openflow.host(SUB)}/`)
@@ -167,6 +168,7 @@ test('after Ctrl-C and another start everything is adopted', async () => {
   await openflow.start()
   await openflow.running(instance.id)
   assert.equal(docker('inspect', '-f', '{{.State.StartedAt}}', `nodered-${SUB}`), before)
+  await until('the route', () => curl(`${openflow.host(SUB)}/hello`).status === 200)
   await editor.reload()
   await editorReady(editor)
 })
