@@ -3,7 +3,7 @@ create table secrets (
   value_sealed bytea not null,
   created_at timestamptz not null
 );
-comment on table secrets is 'Secrets of the installation that are made on first use (cookie keys, hook secret), sealed with the key ring.';
+comment on table secrets is 'Secrets of the installation that are made on first use (the cookie key, the installation''s id), sealed with the key ring.';
 
 create table stacks (
   id uuid constraint stacks_pkey primary key,

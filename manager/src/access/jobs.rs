@@ -3,7 +3,7 @@ use std::time::Duration;
 use super::{Access, store};
 use crate::jobs::Job;
 
-/// Removes expired access tokens, editor sessions and dashboard sessions.
+/// Removes expired access tokens and editor sessions.
 pub struct Purge(pub Access);
 
 #[async_trait::async_trait]
@@ -17,7 +17,10 @@ impl Job for Purge {
         let removed = store::purge(&mut tx, self.0.clock.now()).await?;
         tx.commit().await?;
         if removed > 0 {
-            tracing::debug!(removed, "removed {removed} expired tokens and sessions");
+            tracing::debug!(
+                removed,
+                "removed {removed} expired tokens and editor sessions"
+            );
         }
         Ok(())
     }

@@ -20,10 +20,6 @@ pub struct InstallationSecrets {
 pub enum SecretName {
     /// Signs editor cookies.
     CookieKey,
-    /// What the broker shows at the authentication hook.
-    HookSecret,
-    /// What the proxy shows at the manager.
-    ProxySecret,
     /// Labels this installation's containers; not secret, but made the same way.
     InstallationId,
 }
@@ -32,8 +28,6 @@ impl SecretName {
     fn as_str(self) -> &'static str {
         match self {
             Self::CookieKey => "cookie_key",
-            Self::HookSecret => "hook_secret",
-            Self::ProxySecret => "proxy_secret",
             Self::InstallationId => "installation_id",
         }
     }
@@ -52,17 +46,5 @@ impl InstallationSecrets {
         let sealed = store::secret_or(&mut tx, name.as_str(), &fresh, self.clock.now()).await?;
         tx.commit().await?;
         Ok(Secret::new(self.keys.open_text(&place, &sealed)?))
-    }
-
-    /// What the operator set, else the kept one.
-    pub async fn or_configured(
-        &self,
-        name: SecretName,
-        configured: Option<Secret>,
-    ) -> Result<Secret, Error> {
-        match configured {
-            Some(secret) => Ok(secret),
-            None => self.get(name).await,
-        }
     }
 }

@@ -146,8 +146,5 @@ pub(super) async fn purge(conn: &mut PgConnection, now: DateTime<Utc>) -> sqlx::
     let editor = sqlx::query!("delete from editor_sessions where expires_at <= $1", now)
         .execute(&mut *conn)
         .await?;
-    let sessions = sqlx::query!("delete from sessions where expires_at <= $1", now)
-        .execute(conn)
-        .await?;
-    Ok(tokens.rows_affected() + editor.rows_affected() + sessions.rows_affected())
+    Ok(tokens.rows_affected() + editor.rows_affected())
 }

@@ -1,4 +1,4 @@
-use std::{collections::HashSet, io, path::Path};
+use std::{collections::HashSet, io};
 
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use chacha20poly1305::{
@@ -6,8 +6,6 @@ use chacha20poly1305::{
     aead::{Aead as _, Generate as _, Payload},
 };
 use sha2::{Digest as _, Sha256};
-
-use super::load_or_create_secret;
 
 const VERSION: u8 = 1;
 const KEY_ID_BYTES: usize = 4;
@@ -71,11 +69,6 @@ impl KeyRing {
             return Err(KeyRingError::Empty);
         }
         Ok(Self { keys })
-    }
-
-    /// Reads the key file, or makes one that only its owner may read.
-    pub fn load_or_create(path: &Path) -> Result<Self, KeyRingError> {
-        Self::parse(load_or_create_secret(path)?.expose())
     }
 
     /// Names of the keys, newest first: what sealed data carries, as hex.
