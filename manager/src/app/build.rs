@@ -94,7 +94,7 @@ impl Core {
             .merge(health::router(
                 db.clone(),
                 runtime,
-                settings.config.instances.mqtt_url.clone(),
+                settings.config.mqtt.url.clone(),
             ))
             .merge(identity::http::router(identity.clone()))
             .merge(audit::http::router(Audit::new(db)))
@@ -107,7 +107,7 @@ impl Core {
             .merge(access::http::proxy_router(access.clone(), secret.clone()))
             .merge(access::http::shim_router(access.clone()))
             .merge(routing::http::router(feed.clone(), secret.clone()))
-            .merge(mqtt::http::router(
+            .merge(mqtt::hook::router(
                 credentials.clone(),
                 settings.secrets.hook.clone(),
             ))
@@ -227,7 +227,7 @@ fn instance_settings(
             config::Routing::Nginx => Routing::Nginx,
         },
         manager_url: format!("http://host.docker.internal:{}", address.port()),
-        mqtt_url: config.instances.mqtt_url.to_string(),
+        mqtt_url: config.mqtt.url.to_string(),
         memory_mb_default: config.instances.default_memory_mb,
         cpus_default: config.instances.default_cpus,
         memory_mb_max: config.limits.max_memory_mb,

@@ -113,10 +113,9 @@ async fn connect_docker(
     config.subnet = Some(instances.network_subnet.into());
     config.allowed_networks = instances.allowed_networks.clone();
     config.host_ports = vec![address.port()];
-    if instances.mqtt_url.host_str() == Some("host.docker.internal") {
-        config
-            .host_ports
-            .extend(instances.mqtt_url.port().or(Some(1883)));
+    let mqtt = &settings.config.mqtt.url;
+    if mqtt.host_str() == Some("host.docker.internal") {
+        config.host_ports.extend(mqtt.port().or(Some(1883)));
     }
     let proxy = &settings.config.proxy;
     // With another server in front of the proxy, that one's port too.

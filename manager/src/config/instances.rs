@@ -2,7 +2,6 @@ use std::env;
 
 use clap::{Args, ValueEnum};
 use ipnet::{IpNet, Ipv4Net};
-use url::Url;
 
 use super::{LimitConfig, parse};
 
@@ -30,9 +29,6 @@ pub struct InstanceConfig {
         value_delimiter = ','
     )]
     pub allowed_networks: Vec<IpNet>,
-    /// The MQTT broker as instances reach it
-    #[arg(long, env = "OPENFLOW_MQTT_URL", default_value = "mqtt://host.docker.internal:1883", value_name = "URL", value_parser = parse::mqtt_url)]
-    pub mqtt_url: Url,
     /// Image of Node-RED instances
     #[arg(
         long,

@@ -9,6 +9,7 @@ mod database;
 mod instances;
 mod limits;
 mod log;
+mod mqtt;
 mod parse;
 mod proxy;
 mod secrets;
@@ -22,6 +23,7 @@ pub use database::DatabaseConfig;
 pub use instances::{InstanceConfig, Routing};
 pub use limits::LimitConfig;
 pub use log::{LogConfig, LogFormat};
+pub use mqtt::{MqttBroker, MqttConfig};
 pub use proxy::ProxyConfig;
 pub use secrets::SecretConfig;
 
@@ -44,6 +46,8 @@ pub struct Config {
     #[command(flatten)]
     pub instances: InstanceConfig,
     #[command(flatten)]
+    pub mqtt: MqttConfig,
+    #[command(flatten)]
     pub limits: LimitConfig,
     #[command(flatten)]
     pub log: LogConfig,
@@ -54,6 +58,10 @@ impl Config {
     pub fn check(&self) -> Result<(), String> {
         self.admin.check()?;
         self.proxy.check()?;
+        self.mqtt.check()?;
+        if self.mqtt.listen_tls.is_some() {
+            self.proxy.check_certificate("MQTT over TLS")?;
+        }
         self.instances.check(&self.limits)
     }
 
@@ -165,6 +173,14 @@ mod tests {
             (vec!["--proxy-secret=short"], "16"),
             (vec!["--database-url=mysql://x/y"], "postgres://"),
             (vec!["--mqtt-url=http://x"], "mqtt://"),
+            (vec!["--mqtt-broker=mosquitto"], "built-in"),
+            (vec!["--mqtt-listen-tls=0.0.0.0:8883"], "--tls-dir"),
+            (vec!["--emqx-api-key=a:b"], "--emqx-url"),
+            (
+                vec!["--emqx-url=http://x", "--emqx-api-key=ab"],
+                "<key>:<secret>",
+            ),
+            (vec!["--mqtt-max-rate=0"], "1.."),
             (vec!["--docker-host=/var/run/docker.sock"], "unix://"),
             (vec!["--log-filter=a=b=c"], "filter"),
         ] {
@@ -182,6 +198,8 @@ mod tests {
             "--hook-secret=hunter2hunter2hunter2",
             "--admin-email=a@example.com",
             "--admin-password=hunter2hunter2",
+            "--emqx-url=http://127.0.0.1:18083",
+            "--emqx-api-key=openflow:hunter2",
         ]);
         assert!(!format!("{config:?}").contains("hunter2"));
     }

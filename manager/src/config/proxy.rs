@@ -55,11 +55,18 @@ pub struct ProxyConfig {
 
 impl ProxyConfig {
     pub(super) fn check(&self) -> Result<(), String> {
-        if self.listen_tls.is_some() && self.tls_dir.is_none() && self.tls_self_signed.is_none() {
-            return Err(
-                "HTTPS needs a certificate: give --tls-dir, or --tls-self-signed for development"
-                    .to_owned(),
-            );
+        if self.listen_tls.is_some() {
+            self.check_certificate("HTTPS")?;
+        }
+        Ok(())
+    }
+
+    /// Certificates serve the proxy and the built-in MQTT broker alike.
+    pub(super) fn check_certificate(&self, user: &str) -> Result<(), String> {
+        if self.tls_dir.is_none() && self.tls_self_signed.is_none() {
+            return Err(format!(
+                "{user} needs a certificate: give --tls-dir, or --tls-self-signed for development"
+            ));
         }
         Ok(())
     }

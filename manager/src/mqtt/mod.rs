@@ -1,12 +1,17 @@
-//! The broker's side door: it asks on every CONNECT who that is and gets the
-//! project's mountpoint.
+//! The projects' MQTT: who may connect, the broker itself, and what people see
+//! of it.
 //!
-//! Invariant: every answer to a caller with the hook secret is a 200 that says
+//! Invariant: every answer to a broker with the hook secret is a 200 that says
 //! allow with a tenant, or deny. A look-up that cannot be made denies.
+mod broker;
 mod credentials;
-pub mod http;
+pub mod hook;
 mod model;
 mod store;
 
+pub use broker::{
+    Broker, BrokerError, BrokerKind, CONNECTIONS_MAX, Connection, Message, NoBroker, Protocol,
+    Seen, SharedBroker, Watch,
+};
 pub use credentials::Credentials;
 pub use model::{ConnectAttempt, Denial, Verdict};
