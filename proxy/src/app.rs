@@ -16,6 +16,8 @@ use crate::{
     routes::{Manager, Tables, follow_feed, follow_file, load_cache, load_file},
 };
 
+/// Offered in TLS handshakes, the preferred first.
+const HTTP: &[&[u8]] = &[b"h2", b"http/1.1"];
 const SWEEP_PERIOD: Duration = Duration::from_secs(1);
 const FIRST_TABLE_PAUSE: Duration = Duration::from_millis(10);
 /// For a worker to end after its last connection did.
@@ -134,7 +136,7 @@ impl Proxy {
         tracing::info!(address = %plain.address, threads = config.threads, "the proxy listens");
         // The workers stop when this future is dropped, too.
         let _stop = shared.stopping.clone().drop_guard();
-        let acceptor = tls.as_ref().map(Tls::acceptor).transpose()?;
+        let acceptor = tls.as_ref().map(|it| it.acceptor(HTTP)).transpose()?;
         let metrics: Vec<_> = (0..config.threads)
             .map(|_| Arc::new(Metrics::default()))
             .collect();

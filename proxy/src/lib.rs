@@ -18,3 +18,4 @@ mod routes;
 pub use admin::check;
 pub use app::Proxy;
 pub use config::{Config, Limits, Network, Secret, TlsConfig};
+pub use listener::Tls;

@@ -17,7 +17,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
 
-pub(crate) use tls::Tls;
+pub use tls::Tls;
 
 use crate::{
     context::{Client, Shared},

@@ -23,8 +23,8 @@ use crate::config::TlsConfig;
 
 const RELOAD_PERIOD: Duration = Duration::from_secs(1);
 
-/// The TLS side of the listeners.
-pub(crate) struct Tls {
+/// The TLS side of listeners: the proxy's own, and others of the same program.
+pub struct Tls {
     folder: PathBuf,
     certificates: Arc<Certificates>,
 }
@@ -32,7 +32,7 @@ pub(crate) struct Tls {
 impl Tls {
     /// # Errors
     /// When neither a folder nor a local CA is given, or no certificate is usable.
-    pub(crate) fn load(config: &TlsConfig) -> anyhow::Result<Self> {
+    pub fn load(config: &TlsConfig) -> anyhow::Result<Self> {
         let folder = match (&config.dir, &config.self_signed) {
             (Some(folder), _) => folder.clone(),
             (None, Some(folder)) => {
@@ -40,7 +40,7 @@ impl Tls {
                 folder.join("certs")
             }
             (None, None) => anyhow::bail!(
-                "--listen-tls needs certificates: give --tls-dir, or --tls-self-signed for development"
+                "TLS needs certificates: give --tls-dir, or --tls-self-signed for development"
             ),
         };
         let store = Store::read(&folder)?;
@@ -56,21 +56,23 @@ impl Tls {
         })
     }
 
+    /// Offers `protocols` by ALPN, the preferred one first; none when empty.
+    ///
     /// # Errors
     /// When the TLS library refuses its own defaults.
-    pub(crate) fn acceptor(&self) -> anyhow::Result<TlsAcceptor> {
+    pub fn acceptor(&self, protocols: &[&[u8]]) -> anyhow::Result<TlsAcceptor> {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
             .with_no_client_auth()
             .with_cert_resolver(Arc::clone(&self.certificates) as _);
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        config.alpn_protocols = protocols.iter().map(|it| it.to_vec()).collect();
         config.ticketer = aws_lc_rs::Ticketer::new()?;
         Ok(Arc::new(config).into())
     }
 
     /// Takes changed files for ever; bad ones leave the certificates in use.
-    pub(crate) async fn follow_files(self) {
+    pub async fn follow_files(self) {
         let mut seen = stamps(&self.folder);
         loop {
             sleep(RELOAD_PERIOD).await;
