@@ -1,6 +1,7 @@
 //! Puts the parts together. Knows every slice; no slice knows it.
 mod build;
 mod dashboard;
+mod gateway;
 mod health;
 mod instance_side;
 mod metrics;

@@ -1,9 +1,4 @@
-use std::{
-    collections::HashSet,
-    net::{IpAddr, SocketAddr},
-    sync::Arc,
-    time::Duration,
-};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use axum::Router;
@@ -11,7 +6,10 @@ use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
-use super::{Core, Settings, System, instance_side::InstanceSide};
+use super::{
+    Core, Settings, System,
+    gateway::{Door, Gateway},
+};
 use crate::{
     access::{InstallationSecrets, SecretName},
     crypto::sha256,
@@ -21,9 +19,6 @@ use crate::{
     runtime::{DockerConfig, DockerRuntime, Runtime},
 };
 
-/// How often the instance network, its rules and our place in it are looked at.
-const NETWORK_PERIOD: Duration = Duration::from_secs(30);
-const NETWORK_RETRY: Duration = Duration::from_secs(3);
 const STOP_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// The running manager.
@@ -56,13 +51,12 @@ impl App {
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         core.spawn(&tasks, &stop);
         serve(&tasks, listener, core.router.clone(), &stop);
-        let side = Side {
+        let gateway = Gateway {
             runtime,
-            router: core.router,
             instance_side: core.instance_side,
-            address,
+            doors: vec![sign_in_door(address, core.router, &tasks, &stop)],
         };
-        tasks.spawn(side.follow_network(tasks.clone(), stop.clone()));
+        tasks.spawn(gateway.follow_network(stop.clone()));
         Ok(Self {
             address,
             setup_url,
@@ -165,59 +159,18 @@ fn serve(tasks: &TaskTracker, listener: TcpListener, router: Router, stop: &Canc
     });
 }
 
-/// The side that instances see: the network's gateway address, where they find
-/// us as `host.docker.internal`.
-struct Side {
-    runtime: Arc<dyn Runtime>,
-    router: Router,
-    instance_side: InstanceSide,
+/// The shim of an instance redeems access tokens at the manager's own port.
+fn sign_in_door(
     address: SocketAddr,
-}
-
-impl Side {
-    async fn follow_network(self, tasks: TaskTracker, stop: CancellationToken) {
-        let mut bound = HashSet::new();
-        loop {
-            let pause = match self.runtime.ensure_network().await {
-                Ok(network) => {
-                    self.instance_side.set_network(network.clone());
-                    for gateway in network.gateways {
-                        self.listen(gateway, &mut bound, &tasks, &stop).await;
-                    }
-                    NETWORK_PERIOD
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "no instance network: {error}");
-                    NETWORK_RETRY
-                }
-            };
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = tokio::time::sleep(pause) => {}
-            }
-        }
-    }
-
-    async fn listen(
-        &self,
-        gateway: IpAddr,
-        bound: &mut HashSet<IpAddr>,
-        tasks: &TaskTracker,
-        stop: &CancellationToken,
-    ) {
-        // Listening on all addresses covers it; so does an earlier round.
-        if self.address.ip().is_unspecified() || bound.contains(&gateway) {
-            return;
-        }
-        match TcpListener::bind((gateway, self.address.port())).await {
-            Ok(listener) => {
-                bound.insert(gateway);
-                serve(tasks, listener, self.router.clone(), stop);
-            }
-            Err(error) => tracing::warn!(
-                "cannot listen on {gateway}:{} for the instances' sign-in: {error}",
-                self.address.port()
-            ),
-        }
+    router: Router,
+    tasks: &TaskTracker,
+    stop: &CancellationToken,
+) -> Door {
+    let (tasks, stop) = (tasks.clone(), stop.clone());
+    Door {
+        purpose: "the instances' sign-in",
+        address,
+        port: address.port(),
+        serve: Box::new(move |listener| serve(&tasks, listener, router.clone(), &stop)),
     }
 }
