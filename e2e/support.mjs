@@ -48,6 +48,8 @@ export class Openflow {
     fs.chmodSync(it.data, 0o755) // the unprivileged PostgreSQL passes through
     it.managerPort = await freePort()
     it.proxyPort = await freePort()
+    it.mqttPort = await freePort()
+    it.mqttWsPort = await freePort()
     it.log = path.join(OUT, `${name}.log`)
     fs.writeFileSync(it.log, '')
     it.origin = `http://localhost:${it.proxyPort}`
@@ -61,7 +63,8 @@ export class Openflow {
     const from = fs.statSync(this.log).size
     this.process = spawn(
       process.env.OPENFLOW_TEST_BIN,
-      ['up', `--data-dir=${this.data}`, `--listen=127.0.0.1:${this.managerPort}`, `--proxy-listen=127.0.0.1:${this.proxyPort}`],
+      ['up', `--data-dir=${this.data}`, `--listen=127.0.0.1:${this.managerPort}`, `--proxy-listen=127.0.0.1:${this.proxyPort}`,
+        `--mqtt-listen=127.0.0.1:${this.mqttPort}`, `--mqtt-listen-ws=127.0.0.1:${this.mqttWsPort}`],
       { stdio: ['ignore', out, out], env: { ...environment, ...env } },
     )
     fs.closeSync(out)

@@ -94,7 +94,7 @@ impl Core {
             .merge(health::router(
                 db.clone(),
                 runtime,
-                settings.config.mqtt.url.clone(),
+                Url::parse(&settings.config.mqtt.url()).context("the broker's URL")?,
             ))
             .merge(identity::http::router(identity.clone()))
             .merge(audit::http::router(Audit::new(db)))
@@ -227,7 +227,7 @@ fn instance_settings(
             config::Routing::Nginx => Routing::Nginx,
         },
         manager_url: format!("http://host.docker.internal:{}", address.port()),
-        mqtt_url: config.mqtt.url.to_string(),
+        mqtt_url: config.mqtt.url(),
         memory_mb_default: config.instances.default_memory_mb,
         cpus_default: config.instances.default_cpus,
         memory_mb_max: config.limits.max_memory_mb,

@@ -107,10 +107,7 @@ async fn connect_docker(
     config.subnet = Some(instances.network_subnet.into());
     config.allowed_networks = instances.allowed_networks.clone();
     config.host_ports = vec![address.port()];
-    let mqtt = &settings.config.mqtt.url;
-    if mqtt.host_str() == Some("host.docker.internal") {
-        config.host_ports.extend(mqtt.port().or(Some(1883)));
-    }
+    config.host_ports.extend(settings.config.mqtt.host_port());
     let proxy = &settings.config.proxy;
     // With another server in front of the proxy, that one's port too.
     let edge = settings.config.address.public_url.as_ref();

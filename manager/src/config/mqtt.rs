@@ -18,9 +18,9 @@ pub struct MqttConfig {
         value_enum
     )]
     pub broker: Option<MqttBroker>,
-    /// The MQTT broker as instances reach it
-    #[arg(id = "mqtt_url", long = "mqtt-url", env = "OPENFLOW_MQTT_URL", default_value = "mqtt://host.docker.internal:1883", value_name = "URL", value_parser = parse::mqtt_url)]
-    pub url: Url,
+    /// The MQTT broker as instances reach it [default: mqtt://host.docker.internal with the port of --mqtt-listen]
+    #[arg(id = "mqtt_url", long = "mqtt-url", env = "OPENFLOW_MQTT_URL", value_name = "URL", value_parser = parse::mqtt_url)]
+    pub url: Option<Url>,
     /// Built-in broker: address for MQTT; 0.0.0.0:1883 lets devices of the network in
     #[arg(
         id = "mqtt_listen",
@@ -82,6 +82,27 @@ pub enum MqttBroker {
 }
 
 impl MqttConfig {
+    /// The broker as instances reach it: the setting, or this host.
+    pub fn url(&self) -> String {
+        let port = self.listen.port();
+        self.url.as_ref().map_or_else(
+            || format!("mqtt://host.docker.internal:{port}"),
+            |it| it.as_str().to_owned(),
+        )
+    }
+
+    /// The port on this host at which instances look for it; `None` when it is
+    /// elsewhere.
+    pub fn host_port(&self) -> Option<u16> {
+        match &self.url {
+            None => Some(self.listen.port()),
+            Some(url) if url.host_str() == Some("host.docker.internal") => {
+                Some(url.port().unwrap_or(1883))
+            }
+            Some(_) => None,
+        }
+    }
+
     pub(super) fn check(&self) -> Result<(), String> {
         if self.emqx_api_key.is_some() && self.emqx_url.is_none() {
             return Err("--emqx-api-key needs --emqx-url (OPENFLOW_EMQX_URL)".to_owned());
