@@ -24,8 +24,10 @@ function staged() {
   return { node: entry('node'), red: path.join(entry('app'), 'node_modules/node-red/red.js') };
 }
 
+const newUserDir = () => fs.mkdtempSync(path.join(os.tmpdir(), 'openflow-shim-'));
+
 /** Starts Node-RED with the shim. Stop it with `stop()`; `log()` is what it printed. */
-async function startNodeRed({ env = {}, userDir = fs.mkdtempSync(path.join(os.tmpdir(), 'openflow-shim-')) } = {}) {
+async function startNodeRed({ env = {}, userDir = newUserDir() } = {}) {
   const { node, red } = staged();
   const port = await freePort();
   const settings = path.join(ROOT, 'settings-shim/node-red/settings.js');
@@ -182,5 +184,5 @@ async function deploy(red, flows) {
 
 module.exports = {
   ROOT, MAGIC, CREDENTIAL_SECRET, INSTANCE_ID, LAUNCH_URL, BEARER, ECHO_FLOW,
-  ask, deploy, identity, openSocket, raw, staged, startManager, startNodeRed, until,
+  ask, deploy, freePort, identity, newUserDir, openSocket, raw, staged, startManager, startNodeRed, until,
 };
