@@ -101,6 +101,11 @@ impl Core {
             .merge(stacks::http::router(stacks.clone()))
             .merge(stacks::templates::http::router(templates))
             .merge(instances::http::router(instances.clone()))
+            .merge(mqtt::clients::http::router(mqtt::clients::Clients::new(
+                system.db.clone(),
+                clock.clone(),
+                identity.clone(),
+            )))
             .split_for_parts();
         let secret = &settings.secrets.proxy;
         let for_programs = Router::new()

@@ -10,8 +10,8 @@ pub use actor::{Actor, UserActor};
 pub use clock::{Clock, SystemClock};
 pub use error::{DomainError, Kind};
 pub use ids::{
-    ApiTokenId, AuditId, EditorSessionId, InstanceId, ProjectId, SessionId, StackId, TemplateId,
-    UserId,
+    ApiTokenId, AuditId, EditorSessionId, InstanceId, MqttClientId, MqttEventId, ProjectId,
+    SessionId, StackId, TemplateId, UserId,
 };
 pub use page::{Page, PageRequest};
 pub use secret::Secret;

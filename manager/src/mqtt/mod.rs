@@ -4,7 +4,9 @@
 //! Invariant: every answer to a broker with the hook secret is a 200 that says
 //! allow with a tenant, or deny. A look-up that cannot be made denies.
 mod broker;
+pub mod clients;
 mod credentials;
+mod error;
 pub mod hook;
 mod model;
 mod store;
@@ -14,4 +16,5 @@ pub use broker::{
     Seen, SharedBroker, Watch,
 };
 pub use credentials::Credentials;
+pub use error::Error;
 pub use model::{ConnectAttempt, Denial, Verdict};
