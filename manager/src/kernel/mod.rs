@@ -3,6 +3,7 @@ mod actor;
 mod clock;
 mod error;
 mod ids;
+mod network;
 mod page;
 mod secret;
 
@@ -13,5 +14,6 @@ pub use ids::{
     ApiTokenId, AuditId, EditorSessionId, InstanceId, MqttClientId, MqttEventId, ProjectId,
     SessionId, StackId, TemplateId, UserId,
 };
+pub use network::customer_network;
 pub use page::{Page, PageRequest};
 pub use secret::Secret;

@@ -9,20 +9,20 @@ use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    Client, Clients,
+    Client,
     model::{NewClient, Patch, WithPassword},
 };
 use crate::{
     kernel::{MqttClientId, ProjectId},
+    mqtt::Mqtt,
     web::{Auth, Json, PageQuery, PageView, Path, Problem, Query},
 };
 
-pub fn router(clients: Clients) -> OpenApiRouter {
+pub(in crate::mqtt) fn router() -> OpenApiRouter<Mqtt> {
     OpenApiRouter::new()
         .routes(routes!(list, create))
         .routes(routes!(get, patch, delete))
         .routes(routes!(rotate))
-        .with_state(clients)
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -116,12 +116,12 @@ fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Opti
     params(("id" = ProjectId, Path), PageQuery),
     responses((status = 200, body = PageView<ClientView>), (status = "4XX", body = Problem)))]
 async fn list(
-    State(clients): State<Clients>,
+    State(mqtt): State<Mqtt>,
     Auth(actor): Auth,
     Path(project): Path<ProjectId>,
     Query(query): Query<PageQuery>,
 ) -> Result<Json<PageView<ClientView>>, Problem> {
-    let page = clients.list(&actor, project, query.request()?).await?;
+    let page = mqtt.list_clients(&actor, project, query.request()?).await?;
     Ok(Json(page.into()))
 }
 
@@ -132,7 +132,7 @@ async fn list(
     params(("id" = ProjectId, Path)), request_body = CreateMqttClient,
     responses((status = 201, body = WithPasswordView), (status = "4XX", body = Problem)))]
 async fn create(
-    State(clients): State<Clients>,
+    State(mqtt): State<Mqtt>,
     Auth(actor): Auth,
     Path(project): Path<ProjectId>,
     Json(body): Json<CreateMqttClient>,
@@ -142,7 +142,7 @@ async fn create(
         publish: body.publish,
         subscribe: body.subscribe,
     };
-    let made = clients.create(&actor, project, new).await?;
+    let made = mqtt.create_client(&actor, project, new).await?;
     let at = format!("/api/v1/mqtt-clients/{}", made.client.id);
     let view = Json(WithPasswordView::from(made));
     Ok((StatusCode::CREATED, [(header::LOCATION, at)], view))
@@ -152,11 +152,11 @@ async fn create(
 #[utoipa::path(get, path = "/api/v1/mqtt-clients/{id}", tag = "mqtt", params(("id" = MqttClientId, Path)),
     responses((status = 200, body = ClientView), (status = "4XX", body = Problem)))]
 async fn get(
-    State(clients): State<Clients>,
+    State(mqtt): State<Mqtt>,
     Auth(actor): Auth,
     Path(id): Path<MqttClientId>,
 ) -> Result<Json<ClientView>, Problem> {
-    Ok(Json(clients.get(&actor, id).await?.into()))
+    Ok(Json(mqtt.client(&actor, id).await?.into()))
 }
 
 /// Changes an MQTT client
@@ -167,7 +167,7 @@ async fn get(
     request_body = PatchMqttClient,
     responses((status = 200, body = ClientView), (status = "4XX", body = Problem)))]
 async fn patch(
-    State(clients): State<Clients>,
+    State(mqtt): State<Mqtt>,
     Auth(actor): Auth,
     Path(id): Path<MqttClientId>,
     Json(body): Json<PatchMqttClient>,
@@ -178,18 +178,18 @@ async fn patch(
         subscribe: body.subscribe,
         disabled: body.disabled,
     };
-    Ok(Json(clients.patch(&actor, id, patch).await?.into()))
+    Ok(Json(mqtt.patch_client(&actor, id, patch).await?.into()))
 }
 
 /// Removes an MQTT client and ends its connections
 #[utoipa::path(delete, path = "/api/v1/mqtt-clients/{id}", tag = "mqtt", params(("id" = MqttClientId, Path)),
     responses((status = 204), (status = "4XX", body = Problem)))]
 async fn delete(
-    State(clients): State<Clients>,
+    State(mqtt): State<Mqtt>,
     Auth(actor): Auth,
     Path(id): Path<MqttClientId>,
 ) -> Result<StatusCode, Problem> {
-    clients.delete(&actor, id).await?;
+    mqtt.delete_client(&actor, id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -197,9 +197,9 @@ async fn delete(
 #[utoipa::path(post, path = "/api/v1/mqtt-clients/{id}/rotate", tag = "mqtt", params(("id" = MqttClientId, Path)),
     responses((status = 200, body = WithPasswordView), (status = "4XX", body = Problem)))]
 async fn rotate(
-    State(clients): State<Clients>,
+    State(mqtt): State<Mqtt>,
     Auth(actor): Auth,
     Path(id): Path<MqttClientId>,
 ) -> Result<Json<WithPasswordView>, Problem> {
-    Ok(Json(clients.rotate(&actor, id).await?.into()))
+    Ok(Json(mqtt.rotate_client(&actor, id).await?.into()))
 }

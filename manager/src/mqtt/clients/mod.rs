@@ -1,9 +1,8 @@
 //! Credentials of a project's devices.
-pub mod http;
+pub(super) mod http;
 mod model;
 mod service;
 mod store;
 
-pub use model::Client;
+use model::Client;
 pub(super) use model::PER_PROJECT_MAX;
-pub use service::Clients;

@@ -16,24 +16,24 @@ const INSTRUCTIONS: [&str; 4] = ["$share", "$queue", "$exclusive", "$delayed"];
 
 /// Credentials that a device of the project connects with.
 #[derive(Clone, Debug)]
-pub struct Client {
-    pub id: MqttClientId,
-    pub project: ProjectId,
-    pub name: String,
+pub(super) struct Client {
+    pub(super) id: MqttClientId,
+    pub(super) project: ProjectId,
+    pub(super) name: String,
     /// Where it may publish; `None` is everywhere in the project, none of them
     /// nowhere.
-    pub publish: Option<Vec<String>>,
+    pub(super) publish: Option<Vec<String>>,
     /// What it may subscribe to, likewise.
-    pub subscribe: Option<Vec<String>>,
-    pub disabled: bool,
-    pub last_seen_at: Option<DateTime<Utc>>,
-    pub created_at: DateTime<Utc>,
-    pub updated_at: DateTime<Utc>,
+    pub(super) subscribe: Option<Vec<String>>,
+    pub(super) disabled: bool,
+    pub(super) last_seen_at: Option<DateTime<Utc>>,
+    pub(super) created_at: DateTime<Utc>,
+    pub(super) updated_at: DateTime<Utc>,
 }
 
 impl Client {
     /// The broker's user name: the id, which holds no `:`.
-    pub fn username(&self) -> String {
+    pub(super) fn username(&self) -> String {
         self.id.to_string()
     }
 

@@ -1,5 +1,3 @@
-use std::sync::Arc;
-
 use super::{
     Client,
     model::{NewClient, PER_PROJECT_MAX, Patch, WithPassword},
@@ -8,65 +6,48 @@ use super::{
 use crate::{
     audit,
     crypto::{random_token, sha256},
-    db::{Db, Tx},
-    identity::{Identity, Role},
-    kernel::{
-        Actor, Clock, DomainError as _, Kind, MqttClientId, Page, PageRequest, ProjectId, Secret,
-    },
-    mqtt::Error,
+    db::Tx,
+    identity::Role,
+    kernel::{Actor, DomainError as _, Kind, MqttClientId, Page, PageRequest, ProjectId, Secret},
+    mqtt::{Error, Mqtt},
 };
 
-/// The use cases of this sub-slice. The brokers learn of a change by the
-/// database's notice.
-#[derive(Clone)]
-pub struct Clients {
-    db: Db,
-    clock: Arc<dyn Clock>,
-    identity: Identity,
-}
-
-impl Clients {
-    pub fn new(db: Db, clock: Arc<dyn Clock>, identity: Identity) -> Self {
-        Self {
-            db,
-            clock,
-            identity,
-        }
-    }
-
-    pub(super) async fn list(
+impl Mqtt {
+    pub(super) async fn list_clients(
         &self,
         actor: &Actor,
         project: ProjectId,
         page: PageRequest,
     ) -> Result<Page<Client>, Error> {
-        let mut tx = self.db.begin_as(actor).await?;
-        self.identity
+        let mut tx = self.parts.db.begin_as(actor).await?;
+        self.parts
+            .identity
             .require(&mut tx, actor, project, Role::Viewer)
             .await?;
         let clients = store::list(&mut tx, project, page).await?;
         Ok(Page::cut(clients, page, |it| it.id.0))
     }
 
-    pub(super) async fn get(&self, actor: &Actor, id: MqttClientId) -> Result<Client, Error> {
-        Ok(self.open(actor, id, Role::Viewer).await?.1)
+    pub(super) async fn client(&self, actor: &Actor, id: MqttClientId) -> Result<Client, Error> {
+        Ok(self.open_client(actor, id, Role::Viewer).await?.1)
     }
 
-    pub(super) async fn create(
+    pub(super) async fn create_client(
         &self,
         actor: &Actor,
         project: ProjectId,
         new: NewClient,
     ) -> Result<WithPassword, Error> {
-        let mut tx = self.db.begin_as(actor).await?;
-        self.identity
+        let mut tx = self.parts.db.begin_as(actor).await?;
+        self.parts
+            .identity
             .require(&mut tx, actor, project, Role::Member)
             .await?;
         let new = new.check()?;
         if PER_PROJECT_MAX <= store::count(&mut tx, project).await? {
             return Err(Error::TooMany);
         }
-        let now = self.clock.now();
+        let now = self.parts.clock.now();
         let client = Client {
             id: MqttClientId::new(),
             project,
@@ -87,14 +68,14 @@ impl Clients {
         Ok(WithPassword { client, password })
     }
 
-    pub(super) async fn patch(
+    pub(super) async fn patch_client(
         &self,
         actor: &Actor,
         id: MqttClientId,
         patch: Patch,
     ) -> Result<Client, Error> {
-        let (mut tx, stored) = self.open(actor, id, Role::Member).await?;
-        let client = patch.apply(stored, self.clock.now())?;
+        let (mut tx, stored) = self.open_client(actor, id, Role::Member).await?;
+        let client = patch.apply(stored, self.parts.clock.now())?;
         store::update(&mut tx, &client).await?;
         let event = client.event("mqtt_client.update").with(client.rights());
         audit::record(&mut tx, actor, client.updated_at, event).await?;
@@ -104,14 +85,14 @@ impl Clients {
 
     /// A new password; the old one ends at once, and so do connections made
     /// with it.
-    pub(super) async fn rotate(
+    pub(super) async fn rotate_client(
         &self,
         actor: &Actor,
         id: MqttClientId,
     ) -> Result<WithPassword, Error> {
-        let (mut tx, stored) = self.open(actor, id, Role::Member).await?;
+        let (mut tx, stored) = self.open_client(actor, id, Role::Member).await?;
         let client = Client {
-            updated_at: self.clock.now(),
+            updated_at: self.parts.clock.now(),
             ..stored
         };
         let password = random_token();
@@ -123,23 +104,23 @@ impl Clients {
         Ok(WithPassword { client, password })
     }
 
-    pub(super) async fn delete(&self, actor: &Actor, id: MqttClientId) -> Result<(), Error> {
-        let (mut tx, client) = self.open(actor, id, Role::Member).await?;
+    pub(super) async fn delete_client(&self, actor: &Actor, id: MqttClientId) -> Result<(), Error> {
+        let (mut tx, client) = self.open_client(actor, id, Role::Member).await?;
         store::delete(&mut tx, id).await?;
         let event = client.event("mqtt_client.delete");
-        audit::record(&mut tx, actor, self.clock.now(), event).await?;
+        audit::record(&mut tx, actor, self.parts.clock.now(), event).await?;
         Ok(tx.commit().await?)
     }
 
     /// The client in a transaction of the actor's, who has at least `role` in
     /// its project. To a stranger it does not exist.
-    async fn open(
+    async fn open_client(
         &self,
         actor: &Actor,
         id: MqttClientId,
         role: Role,
     ) -> Result<(Tx, Client), Error> {
-        let mut tx = self.db.begin_as(actor).await?;
+        let mut tx = self.parts.db.begin_as(actor).await?;
         // A change is decided on the row that it will meet.
         if role != Role::Viewer {
             store::lock(&mut tx, id).await?;
@@ -147,6 +128,7 @@ impl Clients {
         let found = store::get(&mut tx, id).await?;
         let client = found.ok_or(Error::ClientNotFound)?;
         let allowed = self
+            .parts
             .identity
             .require(&mut tx, actor, client.project, role)
             .await;
