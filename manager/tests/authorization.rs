@@ -81,6 +81,15 @@ const TABLE: &[Route] = &[
     ("get", "/api/v1/instances/{id}/aliases", Viewer, ""),
     ("post", "/api/v1/instances/{id}/aliases", Member, r#"{"name": "$new"}"#),
     ("delete", "/api/v1/instances/{id}/aliases/{name}", Member, ""),
+    ("get", "/api/v1/projects/{id}/mqtt-clients", Viewer, ""),
+    ("post", "/api/v1/projects/{id}/mqtt-clients", Member, r#"{"name": "New"}"#),
+    ("get", "/api/v1/mqtt-clients/{id}", Viewer, ""),
+    ("patch", "/api/v1/mqtt-clients/{id}", Member, r#"{"disabled": true}"#),
+    ("delete", "/api/v1/mqtt-clients/{id}", Member, ""),
+    ("post", "/api/v1/mqtt-clients/{id}/rotate", Member, ""),
+    ("get", "/api/v1/projects/{id}/mqtt", Viewer, ""),
+    ("get", "/api/v1/projects/{id}/mqtt/connections", Viewer, ""),
+    ("get", "/api/v1/projects/{id}/mqtt/events", Viewer, ""),
     ("get", "/api/v1/health", Anybody, ""),
     ("get", "/api/v1/health/live", Anybody, ""),
     ("get", "/api/v1/health/ready", Anybody, ""),
@@ -90,6 +99,7 @@ const TABLE: &[Route] = &[
 struct Fixture {
     project: Uuid,
     instance: Uuid,
+    mqtt_client: Uuid,
     alias: String,
     stack: Uuid,
     template: Uuid,
@@ -124,6 +134,7 @@ impl Fixture {
             .fetch_one(&t.pool)
             .await
             .unwrap();
+        let mqtt_client = t.mqtt_client_row(project).await;
         let callers = vec![
             ("nobody", None, Who::Nobody),
             ("stranger", Some(Need::SignedIn), stranger.who),
@@ -135,6 +146,7 @@ impl Fixture {
         Self {
             project,
             instance,
+            mqtt_client,
             alias,
             stack,
             template,
@@ -148,6 +160,7 @@ impl Fixture {
             it if it.starts_with("/api/v1/users/") => self.target.id,
             it if it.starts_with("/api/v1/projects/") => self.project,
             it if it.starts_with("/api/v1/instances/") => self.instance,
+            it if it.starts_with("/api/v1/mqtt-clients/") => self.mqtt_client,
             it if it.starts_with("/api/v1/stacks/") => self.stack,
             it if it.starts_with("/api/v1/templates/") => self.template,
             _ => Uuid::now_v7(),
@@ -172,11 +185,12 @@ impl Fixture {
 
 const LINES: &str = "select count(*) from audit_log";
 /// The codes that speak of who asks; others speak of what is asked.
-const REFUSALS: [&str; 5] = [
+const REFUSALS: [&str; 6] = [
     "auth.required",
     "admin.required",
     "project.not_found",
     "instance.not_found",
+    "mqtt_client.not_found",
     "project.role_required",
 ];
 

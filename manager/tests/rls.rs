@@ -40,6 +40,7 @@ impl Fixture {
         let instance = t.instance_row(project).await;
         t.editor_session(&owner, instance, Some(owner.session))
             .await;
+        t.mqtt_client_row(project).await;
         seed(&t.pool, project, instance, owner.id).await;
         // What the stranger has of their own would only blur the picture.
         sqlx::query("delete from audit_log where actor_id = $1")
@@ -144,6 +145,16 @@ async fn seed(pool: &PgPool, project: Uuid, instance: Uuid, user: Uuid) {
         (
             "insert into secrets (name, value_sealed, created_at) select 'x', 'x', now() where $1 <> $2",
             instance,
+            user,
+        ),
+        (
+            "insert into mqtt_events (id, project_id, at, kind, username, client_id) values ($1, $2, now(), 'denied', 'x', 'x')",
+            instance,
+            project,
+        ),
+        (
+            "insert into mqtt_purges (project_id, retry_at) select $1, now() where $1 <> $2",
+            project,
             user,
         ),
         (
@@ -292,8 +303,13 @@ async fn a_viewer_writes_nothing_and_a_member_no_members(pool: PgPool) {
         }
     }
     // That the test can tell the difference.
-    assert!(writable.contains("instances") && writable.contains("hostnames"));
-    assert!(!writable.contains("project_members") && !writable.contains("audit_log"));
+    assert!(
+        ["instances", "hostnames", "mqtt_clients"]
+            .iter()
+            .all(|it| writable.contains(it))
+    );
+    let closed = ["project_members", "audit_log", "mqtt_events", "mqtt_purges"];
+    assert!(!closed.iter().any(|it| writable.contains(it)));
 
     let rename = format!("update projects set name = 'x' where id = '{project}'");
     for (who, person) in [("viewer", &f.viewer), ("member", &f.member)] {

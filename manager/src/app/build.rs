@@ -8,7 +8,9 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower_http::{catch_panic::CatchPanicLayer, timeout::TimeoutLayer};
 use url::Url;
 
-use super::{Settings, dashboard, health, instance_side::InstanceSide, metrics, openapi};
+use super::{
+    Settings, broker_info, dashboard, health, instance_side::InstanceSide, metrics, openapi,
+};
 use crate::{
     access::{self, Access, InstallationSecrets, SecretName},
     audit::{self, Audit},
@@ -19,7 +21,8 @@ use crate::{
     instances::{self, Instances, Reconciler, Routing},
     jobs::{self, Wake},
     kernel::Clock,
-    mqtt, routing,
+    mqtt::{self, Mqtt, SharedBroker},
+    routing,
     runtime::Runtime,
     stacks::{self, CheckImages, Stacks, templates::Templates},
     web,
@@ -36,6 +39,9 @@ pub struct System {
     pub clock: Arc<dyn Clock>,
     pub runtime: Arc<dyn Runtime>,
     pub sign_in_rates: SignInRates,
+    pub mqtt: mqtt::Foundation,
+    /// Made on `mqtt`.
+    pub broker: SharedBroker,
 }
 
 /// The manager without its sockets.
@@ -49,7 +55,7 @@ pub struct Core {
     access: Access,
     changes: Changes,
     feed: routing::Feed,
-    credentials: mqtt::Credentials,
+    mqtt: Mqtt,
     reconciler: Reconciler,
     check_images: Wake,
 }
@@ -88,19 +94,24 @@ impl Core {
             settings: Arc::new(instance_settings(settings, address)?),
         });
         let feed = feed(settings, &system, address).await?;
-        let credentials = mqtt::Credentials::new(db.clone());
+        let broker = system.broker.clone();
+        let mqtt = Mqtt::new(mqtt::Parts {
+            db: db.clone(),
+            clock,
+            identity: identity.clone(),
+            foundation: system.mqtt.clone(),
+            info: broker_info::broker_info(&settings.config, broker.kind()),
+            broker,
+        });
         let instance_side = InstanceSide::default();
         let (api, document) = openapi::router()
-            .merge(health::router(
-                db.clone(),
-                runtime,
-                Url::parse(&settings.config.mqtt.url()).context("the broker's URL")?,
-            ))
+            .merge(health::router(db.clone(), runtime, mqtt.clone()))
             .merge(identity::http::router(identity.clone()))
             .merge(audit::http::router(Audit::new(db)))
             .merge(stacks::http::router(stacks.clone()))
             .merge(stacks::templates::http::router(templates))
             .merge(instances::http::router(instances.clone()))
+            .merge(mqtt::http::router(mqtt.clone()))
             .split_for_parts();
         let secret = &settings.secrets.proxy;
         let for_programs = Router::new()
@@ -108,7 +119,7 @@ impl Core {
             .merge(access::http::shim_router(access.clone()))
             .merge(routing::http::router(feed.clone(), secret.clone()))
             .merge(mqtt::hook::router(
-                credentials.clone(),
+                system.mqtt.clone(),
                 settings.secrets.hook.clone(),
             ))
             .method_not_allowed_fallback(web::method_not_allowed);
@@ -127,7 +138,7 @@ impl Core {
             access,
             changes,
             feed,
-            credentials,
+            mqtt,
             check_images,
         })
     }
@@ -137,7 +148,7 @@ impl Core {
         let (db, changes) = (self.system.db.clone(), self.changes.clone());
         // Subscribers first: nothing that the follower tells is missed.
         tracker.spawn(self.feed.clone().run(changes.clone(), stop.clone()));
-        tracker.spawn(self.credentials.clone().run(changes.clone(), stop.clone()));
+        self.mqtt.spawn(tracker, &changes, stop);
         self.reconciler.clone().spawn(tracker, stop.clone());
         let stop_following = stop.clone();
         tracker.spawn(async move { changes.follow(&db, stop_following).await });
@@ -227,7 +238,7 @@ fn instance_settings(
             config::Routing::Nginx => Routing::Nginx,
         },
         manager_url: format!("http://host.docker.internal:{}", address.port()),
-        mqtt_url: config.mqtt.url(),
+        mqtt_url: config.mqtt.url().to_string(),
         memory_mb_default: config.instances.default_memory_mb,
         cpus_default: config.instances.default_cpus,
         memory_mb_max: config.limits.max_memory_mb,

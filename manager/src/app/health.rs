@@ -1,37 +1,30 @@
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc};
 
 use axum::{extract::State, http::StatusCode};
 use serde::Serialize;
-use url::Url;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     db::Db,
+    mqtt::{BrokerError, Mqtt},
     runtime::{Isolation, Runtime},
     web::Json,
 };
-
-/// A broker that is slower is as good as away.
-const BROKER_TIMEOUT: Duration = Duration::from_millis(500);
 
 #[derive(Clone)]
 struct Dependencies {
     db: Db,
     runtime: Arc<dyn Runtime>,
-    mqtt_url: Url,
+    mqtt: Mqtt,
 }
 
-pub(super) fn router(db: Db, runtime: Arc<dyn Runtime>, mqtt_url: Url) -> OpenApiRouter {
+pub(super) fn router(db: Db, runtime: Arc<dyn Runtime>, mqtt: Mqtt) -> OpenApiRouter {
     OpenApiRouter::new()
         .routes(routes!(health))
         .routes(routes!(live))
         .routes(routes!(ready))
-        .with_state(Dependencies {
-            db,
-            runtime,
-            mqtt_url,
-        })
+        .with_state(Dependencies { db, runtime, mqtt })
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -92,8 +85,7 @@ async fn live() -> Json<Health> {
 #[utoipa::path(get, path = "/api/v1/health/ready", tag = "health",
     responses((status = 200, body = Readiness), (status = 503, body = Readiness)))]
 async fn ready(State(it): State<Dependencies>) -> (StatusCode, Json<Readiness>) {
-    let (database, docker, mqtt) =
-        tokio::join!(it.db.ping(), it.runtime.ping(), answers(&it.mqtt_url));
+    let (database, docker, mqtt) = tokio::join!(it.db.ping(), it.runtime.ping(), it.mqtt.ping());
     let status = match (&database, &docker) {
         (Err(_), _) => Overall::Unavailable,
         (Ok(()), Err(_)) => Overall::Degraded,
@@ -119,7 +111,7 @@ async fn ready(State(it): State<Dependencies>) -> (StatusCode, Json<Readiness>) 
         ("database", database),
         ("docker", docker),
         ("isolation", isolation),
-        ("mqtt", mqtt_state(&it.mqtt_url, mqtt)),
+        ("mqtt", mqtt_state(mqtt)),
     ]);
     let code = match status {
         Overall::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
@@ -134,32 +126,14 @@ async fn ready(State(it): State<Dependencies>) -> (StatusCode, Json<Readiness>) 
     )
 }
 
-/// Whether anything takes connections where instances are told to find the
-/// broker. Their `host.docker.internal` is this host.
-async fn answers(broker: &Url) -> bool {
-    let host = match broker.host_str() {
-        Some("host.docker.internal") | None => "127.0.0.1",
-        Some(host) => host,
-    };
-    let port = broker.port().unwrap_or(1883);
-    let connect = tokio::net::TcpStream::connect((host, port));
-    matches!(
-        tokio::time::timeout(BROKER_TIMEOUT, connect).await,
-        Ok(Ok(_))
-    )
-}
-
-fn mqtt_state(broker: &Url, answers: bool) -> DependencyState {
-    match (answers, broker.host_str() == Some("host.docker.internal")) {
-        (true, _) => state("up", format!("Instances use {broker}.")),
-        // The default: nobody said that there is one.
-        (false, true) => state(
+fn mqtt_state(broker: Option<Result<(), BrokerError>>) -> DependencyState {
+    match broker {
+        None => state(
             "disabled",
-            format!("No broker answers at {broker}; flows without MQTT do not need one."),
+            "No MQTT broker is set up (OPENFLOW_MQTT_BROKER); flows without MQTT do not need one."
+                .to_owned(),
         ),
-        (false, false) => state(
-            "down",
-            format!("No broker answers at {broker} (OPENFLOW_MQTT_URL)."),
-        ),
+        Some(Ok(())) => state("up", None),
+        Some(Err(error)) => state("down", error.to_string()),
     }
 }

@@ -1,4 +1,5 @@
 //! Puts the parts together. Knows every slice; no slice knows it.
+mod broker_info;
 mod build;
 mod dashboard;
 mod gateway;

@@ -15,7 +15,8 @@ use crate::{
     crypto::sha256,
     db::Db,
     identity::SignInRates,
-    kernel::SystemClock,
+    kernel::{Clock, SystemClock},
+    mqtt,
     runtime::{DockerConfig, DockerRuntime, Runtime},
 };
 
@@ -40,11 +41,15 @@ impl App {
             .with_context(|| format!("cannot listen on {listen} (--listen)"))?;
         let address = listener.local_addr()?;
         let runtime: Arc<dyn Runtime> = Arc::new(connect_docker(&settings, &db, address).await?);
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let mqtt = mqtt::Foundation::new(db.clone(), clock.clone());
         let system = System {
             db,
-            clock: Arc::new(SystemClock),
+            clock,
             runtime: runtime.clone(),
             sign_in_rates: SignInRates::DEFAULT,
+            broker: Arc::new(mqtt::NoBroker),
+            mqtt,
         };
         let core = Core::build(&settings, system, loopback(address)).await?;
         let setup_url = first_steps(&settings, &core).await?;

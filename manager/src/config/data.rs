@@ -34,6 +34,11 @@ impl DataConfig {
         self.dir.join("backups")
     }
 
+    /// The built-in MQTT broker's: `<dir>/<projectId>/`.
+    pub fn mqtt(&self) -> PathBuf {
+        self.dir.join("mqtt")
+    }
+
     /// A file of generated secrets, readable by its owner alone.
     pub fn key_file(&self, name: &str) -> PathBuf {
         self.dir.join("keys").join(name)

@@ -59,7 +59,7 @@ impl Config {
         self.admin.check()?;
         self.proxy.check()?;
         self.mqtt.check()?;
-        if self.mqtt.listen_tls.is_some() {
+        if self.mqtt.listen_tls.is_some() || self.mqtt.listen_wss.is_some() {
             self.proxy.check_certificate("MQTT over TLS")?;
         }
         self.instances.check(&self.limits)

@@ -18,9 +18,9 @@ pub struct MqttConfig {
         value_enum
     )]
     pub broker: Option<MqttBroker>,
-    /// The MQTT broker as instances reach it [default: mqtt://host.docker.internal with the port of --mqtt-listen]
-    #[arg(id = "mqtt_url", long = "mqtt-url", env = "OPENFLOW_MQTT_URL", value_name = "URL", value_parser = parse::mqtt_url)]
-    pub url: Option<Url>,
+    /// The MQTT broker as instances reach it; on this host with the port of --mqtt-listen unless it has one
+    #[arg(id = "mqtt_url", long = "mqtt-url", env = "OPENFLOW_MQTT_URL", default_value = "mqtt://host.docker.internal", value_name = "URL", value_parser = parse::mqtt_url)]
+    pub instances_url: Url,
     /// Built-in broker: address for MQTT; 0.0.0.0:1883 lets devices of the network in
     #[arg(
         id = "mqtt_listen",
@@ -47,6 +47,14 @@ pub struct MqttConfig {
         value_name = "ADDRESS"
     )]
     pub listen_ws: SocketAddr,
+    /// Built-in broker: address for MQTT over WebSocket with TLS; none when unset
+    #[arg(
+        id = "mqtt_listen_wss",
+        long = "mqtt-listen-wss",
+        env = "OPENFLOW_MQTT_LISTEN_WSS",
+        value_name = "ADDRESS"
+    )]
+    pub listen_wss: Option<SocketAddr>,
     /// EMQX: its management API, such as http://127.0.0.1:18083
     #[arg(id = "emqx_url", long = "emqx-url", env = "OPENFLOW_EMQX_URL", value_name = "URL", value_parser = parse::public_url)]
     pub emqx_url: Option<Url>,
@@ -81,26 +89,31 @@ pub enum MqttBroker {
     None,
 }
 
+/// This host, as instances name it.
+const THIS_HOST: &str = "host.docker.internal";
+
 impl MqttConfig {
-    /// The broker as instances reach it: the setting, or this host.
-    pub fn url(&self) -> String {
-        let port = self.listen.port();
-        self.url.as_ref().map_or_else(
-            || format!("mqtt://host.docker.internal:{port}"),
-            |it| it.as_str().to_owned(),
-        )
+    /// The broker as instances reach it, with its port.
+    pub fn url(&self) -> Url {
+        let mut url = self.instances_url.clone();
+        if url.port_or_known_default().is_none() {
+            let port = match url.host_str() {
+                Some(THIS_HOST) if url.scheme() == "mqtt" => self.listen.port(),
+                _ if url.scheme() == "mqtts" => 8883,
+                _ => 1883,
+            };
+            // Fails only without a host, which the parser refused.
+            let _ = url.set_port(Some(port));
+        }
+        url
     }
 
     /// The port on this host at which instances look for it; `None` when it is
     /// elsewhere.
     pub fn host_port(&self) -> Option<u16> {
-        match &self.url {
-            None => Some(self.listen.port()),
-            Some(url) if url.host_str() == Some("host.docker.internal") => {
-                Some(url.port().unwrap_or(1883))
-            }
-            Some(_) => None,
-        }
+        let url = self.url();
+        let here = url.host_str() == Some(THIS_HOST);
+        url.port_or_known_default().filter(|_| here)
     }
 
     pub(super) fn check(&self) -> Result<(), String> {

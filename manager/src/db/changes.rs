@@ -34,6 +34,8 @@ pub enum Topic {
     Access,
     Project,
     Stack,
+    /// A device's credentials; the id is the MQTT client's.
+    Mqtt,
 }
 
 /// Tells subscribers of this process about changes.
@@ -126,6 +128,7 @@ fn parse(payload: &str) -> Option<Change> {
         "access" => Topic::Access,
         "project" => Topic::Project,
         "stack" => Topic::Stack,
+        "mqtt" => Topic::Mqtt,
         _ => return None,
     };
     Some(Change::Row {

@@ -42,6 +42,8 @@ id!(
     AuditId,
     EditorSessionId,
     InstanceId,
+    MqttClientId,
+    MqttEventId,
     ProjectId,
     SessionId,
     StackId,

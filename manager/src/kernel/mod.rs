@@ -3,6 +3,7 @@ mod actor;
 mod clock;
 mod error;
 mod ids;
+mod network;
 mod page;
 mod secret;
 
@@ -10,8 +11,9 @@ pub use actor::{Actor, UserActor};
 pub use clock::{Clock, SystemClock};
 pub use error::{DomainError, Kind};
 pub use ids::{
-    ApiTokenId, AuditId, EditorSessionId, InstanceId, ProjectId, SessionId, StackId, TemplateId,
-    UserId,
+    ApiTokenId, AuditId, EditorSessionId, InstanceId, MqttClientId, MqttEventId, ProjectId,
+    SessionId, StackId, TemplateId, UserId,
 };
+pub use network::customer_network;
 pub use page::{Page, PageRequest};
 pub use secret::Secret;

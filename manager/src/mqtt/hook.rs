@@ -1,4 +1,6 @@
 //! `POST /mqtt/auth`: the body and the answers of EMQX's HTTP authenticator.
+use std::borrow::Cow;
+
 use axum::{
     Router,
     body::Bytes,
@@ -8,7 +10,11 @@ use axum::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{ConnectAttempt, Credentials, Denial, Verdict};
+use super::{
+    ClientIds, ConnectAttempt, Denial, Foundation, Verdict, Who,
+    acl::{self, AclRule},
+    model,
+};
 use crate::{
     crypto::constant_time_eq,
     kernel::Secret,
@@ -21,30 +27,28 @@ const BODY_BYTES_MAX: usize = 64 << 10;
 
 #[derive(Clone)]
 struct Hook {
-    credentials: Credentials,
+    foundation: Foundation,
     secret: Secret,
 }
 
 /// Answers only callers that show the shared secret.
-pub fn router(credentials: Credentials, secret: Secret) -> Router {
+pub fn router(foundation: Foundation, secret: Secret) -> Router {
     Router::new()
         .route("/mqtt/auth", post(auth))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-        .with_state(Hook {
-            credentials,
-            secret,
-        })
+        .with_state(Hook { foundation, secret })
 }
 
-/// Fields that we do not use (`peerhost`, …) may be there.
+/// Fields that we do not use may be there.
 #[derive(Deserialize)]
 struct AuthBody<'a> {
     #[serde(borrow)]
-    username: std::borrow::Cow<'a, str>,
+    username: Cow<'a, str>,
     #[serde(borrow)]
-    password: std::borrow::Cow<'a, str>,
+    password: Cow<'a, str>,
     #[serde(borrow)]
-    clientid: std::borrow::Cow<'a, str>,
+    clientid: Cow<'a, str>,
+    peerhost: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -54,6 +58,9 @@ enum Answer {
         result: &'static str,
         is_superuser: bool,
         client_attrs: ClientAttrs,
+        /// For clients with rules.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        acl: Option<Vec<AclRule>>,
     },
     Deny {
         result: &'static str,
@@ -84,37 +91,44 @@ async fn auth(
     }
     // A broker takes anything but a clear answer for "ask somebody else".
     let body = body.unwrap_or_default();
-    let verdict = match serde_json::from_slice::<AuthBody<'_>>(&body) {
-        Ok(body) => hook.credentials.judge(&ConnectAttempt {
-            username: &body.username,
-            password: &body.password,
-            client_id: &body.clientid,
-        }),
-        Err(_) => Verdict::Deny(Denial::Malformed),
-    };
-    Ok(Json(answer(verdict)))
+    Ok(Json(match serde_json::from_slice::<AuthBody<'_>>(&body) {
+        Ok(body) => decide(&hook.foundation, &body),
+        Err(error) => {
+            metrics::counter!("openflow_mqtt_auth_total", "result" => Denial::Malformed.as_str())
+                .increment(1);
+            tracing::debug!("an MQTT connect was denied: the hook's body is malformed: {error}");
+            Answer::Deny { result: "deny" }
+        }
+    }))
 }
 
-fn answer(verdict: Verdict) -> Answer {
+fn decide(foundation: &Foundation, body: &AuthBody<'_>) -> Answer {
+    let attempt = ConnectAttempt {
+        username: &body.username,
+        password: &body.password,
+        client_id: &body.clientid,
+        address: body.peerhost.as_deref().and_then(|it| it.parse().ok()),
+    };
+    let verdict = foundation
+        .credentials
+        .authenticate(&attempt, ClientIds::Prefixed);
     match verdict {
-        Verdict::Allow { project } => {
-            metrics::counter!("openflow_mqtt_auth_total", "result" => "allow").increment(1);
+        Verdict::Deny(_) => Answer::Deny { result: "deny" },
+        Verdict::Allow { project, rules } => {
+            foundation.events.connected(Who {
+                project,
+                username: attempt.username,
+                client_id: model::own_client_id(&attempt).unwrap_or_default(),
+                address: attempt.address,
+            });
             Answer::Allow {
                 result: "allow",
                 is_superuser: false,
                 client_attrs: ClientAttrs {
                     tenant: format!("ff/{project}/"),
                 },
+                acl: rules.map(|it| acl::acl(&it)),
             }
-        }
-        Verdict::Deny(why) => {
-            metrics::counter!("openflow_mqtt_auth_total", "result" => why.as_str()).increment(1);
-            tracing::debug!(
-                reason = why.as_str(),
-                "MQTT connect denied: {}",
-                why.as_str()
-            );
-            Answer::Deny { result: "deny" }
         }
     }
 }

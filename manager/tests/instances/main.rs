@@ -15,7 +15,6 @@ mod feed;
 mod killed;
 mod lifecycle;
 mod live;
-mod mqtt;
 mod refusals;
 mod secrecy;
 mod settings;

@@ -115,6 +115,22 @@ impl TestApp {
         id
     }
 
+    /// An MQTT client as a row alone.
+    pub(crate) async fn mqtt_client_row(&self, project: Uuid) -> Uuid {
+        let id = Uuid::now_v7();
+        sqlx::query(
+            "insert into mqtt_clients (id, project_id, name, password_hash, created_at, updated_at)
+             values ($1, $2, $1::text, $3, now(), now())",
+        )
+        .bind(id)
+        .bind(project)
+        .bind(sha256("password").as_slice())
+        .execute(&self.pool)
+        .await
+        .unwrap();
+        id
+    }
+
     /// An editor session, launched from a dashboard session or with a token.
     pub(crate) async fn editor_session(
         &self,

@@ -2,6 +2,7 @@
 //! a clock that is set by hand, and builders for people and projects.
 #![expect(clippy::unwrap_used, reason = "a failed step fails the test")]
 #![allow(dead_code, reason = "no test uses all of it")]
+mod broker;
 mod builders;
 mod clock;
 pub(crate) mod instances;
@@ -14,6 +15,7 @@ use axum::{
     body::{Body, Bytes, to_bytes},
     http::{HeaderMap, Method, Request, StatusCode, header},
 };
+pub(crate) use broker::FakeBroker;
 use clap::{Args as _, FromArgMatches as _};
 pub(crate) use clock::TestClock;
 use openflow_manager::{
@@ -21,6 +23,7 @@ use openflow_manager::{
     config::Config,
     db::Db,
     identity::{Identity, SignInRates},
+    mqtt::Foundation,
     runtime::FakeRuntime,
 };
 use serde_json::Value;
@@ -43,6 +46,9 @@ pub(crate) struct TestApp {
     /// Past row-level security, to look at the rows themselves.
     pub(crate) pool: PgPool,
     pub(crate) runtime: Arc<FakeRuntime>,
+    pub(crate) broker: Arc<FakeBroker>,
+    /// What a broker in this process stands on.
+    pub(crate) mqtt: Foundation,
     pub(crate) settings: Settings,
     pub(crate) core: Core,
     pub(crate) data: Arc<TempDir>,
@@ -156,11 +162,21 @@ impl TestApp {
         let dir = format!("--data-dir={}", data.path().display());
         flags.push(&dir);
         let clock = Arc::new(TestClock::new());
-        Self::build(pool, rates, runtime, settings(&flags), clock, data.into()).await
+        let broker = Arc::default();
+        Self::build(
+            pool,
+            rates,
+            runtime,
+            broker,
+            settings(&flags),
+            clock,
+            data.into(),
+        )
+        .await
     }
 
-    /// Another manager of this installation: the same database, engine, data
-    /// folder and clock.
+    /// Another manager of this installation: the same database, engine, broker,
+    /// data folder and clock.
     pub(crate) async fn another(&self) -> Self {
         self.another_on(self.pool.clone()).await
     }
@@ -170,6 +186,7 @@ impl TestApp {
             pool,
             self.rates,
             self.runtime.clone(),
+            self.broker.clone(),
             self.settings.clone(),
             self.clock.clone(),
             self.data.clone(),
@@ -182,16 +199,20 @@ impl TestApp {
         pool: PgPool,
         rates: SignInRates,
         runtime: Arc<FakeRuntime>,
+        broker: Arc<FakeBroker>,
         settings: Settings,
         clock: Arc<TestClock>,
         data: Arc<TempDir>,
     ) -> Self {
         let db = Db::from_pool(pool.clone());
+        let mqtt = Foundation::new(db.clone(), clock.clone());
         let system = System {
             db: db.clone(),
             clock: clock.clone(),
             runtime: runtime.clone(),
             sign_in_rates: rates,
+            mqtt: mqtt.clone(),
+            broker: broker.clone(),
         };
         let address = "127.0.0.1:4071".parse().unwrap();
         let core = Core::build(&settings, system, address).await.unwrap();
@@ -204,6 +225,8 @@ impl TestApp {
             clock,
             pool,
             runtime,
+            broker,
+            mqtt,
             settings,
             core,
             data,

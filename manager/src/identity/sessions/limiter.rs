@@ -5,7 +5,10 @@ use std::{
 
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter, clock::Clock as _};
 
-use crate::identity::{Error, SignInRates};
+use crate::{
+    identity::{Error, SignInRates},
+    kernel::customer_network,
+};
 
 /// Slows down the guessing of passwords, by account and by address.
 ///
@@ -34,7 +37,7 @@ impl SignInLimiter {
         email: &str,
         address: Option<IpAddr>,
     ) -> Result<(), Error> {
-        take(&self.by_address, self.bucket(address.map(network)))?;
+        take(&self.by_address, self.bucket(address.map(customer_network)))?;
         take(&self.by_account, self.bucket(email.to_lowercase()))
     }
 
@@ -49,14 +52,6 @@ fn take(limiter: &DefaultKeyedRateLimiter<u16>, bucket: u16) -> Result<(), Error
         let wait = refusal.wait_time_from(limiter.clock().now());
         Error::TooManyTries(wait.as_secs() + 1)
     })
-}
-
-/// One customer's addresses: an IPv6 subscriber has a whole /64.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(it) => IpAddr::V6((it.to_bits() & !u128::from(u64::MAX)).into()),
-        v4 @ IpAddr::V4(_) => v4,
-    }
 }
 
 #[cfg(test)]
