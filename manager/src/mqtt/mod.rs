@@ -13,6 +13,7 @@
 mod acl;
 mod broker;
 mod clients;
+mod console;
 mod credentials;
 mod error;
 mod events;
@@ -27,9 +28,10 @@ mod store;
 mod throttle;
 
 pub use broker::{
-    Broker, BrokerError, BrokerKind, CONNECTIONS_MAX, Connection, Message, NoBroker, Protocol,
-    Seen, SharedBroker, Watch,
+    Broker, BrokerError, BrokerKind, CONNECTIONS_MAX, Connection, Emqx, EmqxApi, EmqxSettings,
+    Message, NoBroker, Protocol, Seen, SharedBroker, Watch,
 };
+pub use console::{console_may_connect, console_project};
 pub use credentials::Credentials;
 pub use error::Error;
 pub use events::{EventSink, Who};

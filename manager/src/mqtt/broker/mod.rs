@@ -1,6 +1,8 @@
 //! The broker behind the projects, whichever it is.
 //!
 //! Invariant: nobody outside this folder knows which one runs.
+mod emqx;
+
 use std::{net::IpAddr, sync::Arc};
 
 use async_trait::async_trait;
@@ -8,6 +10,8 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures_util::stream::BoxStream;
 use uuid::Uuid;
+
+pub use emqx::{Emqx, EmqxApi, EmqxSettings};
 
 pub type SharedBroker = Arc<dyn Broker>;
 
