@@ -8,7 +8,7 @@ export const mqttKey = (projectId: string) => ['projects', projectId, 'mqtt'] as
 export const clientsKey = (projectId: string) => [...mqttKey(projectId), 'clients'] as const
 
 const POLL_MS = 5_000
-const EVENTS_LIMIT = 50
+const EVENTS_LIMIT = 20
 
 const at = (id: string) => ({ params: { path: { id } } })
 

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import type { MqttClient } from '@/api/types'
-import { addresses, connectionsByClient, limitsInWords, reasonInWords, ruleOf, tryLine } from './model'
+import { addresses, connectedInWords, connectionsByClient, limitsInWords, reasonInWords, ruleOf, tryLine } from './model'
 
 const client = (extra: Partial<MqttClient> = {}): MqttClient => ({
   id: 'c1',
@@ -39,7 +39,9 @@ test('only addresses that are there', () => {
 })
 test('limits in words', () => {
   const limits = { connections: 1000, messagesPerSecond: 2000, packetBytes: 1_048_576, retainedMessages: 10_000, queuedMessages: 1000 }
-  expect(limitsInWords({ limits }).slice(0, 3)).toEqual(['1,000 connections', '2,000 messages a second', '1 MB a packet'])
+  expect(limitsInWords({ limits }).slice(0, 2)).toEqual(['2,000 messages a second', '1 MB a packet'])
+  expect(connectedInWords({ connected: 3, limits })).toBe('3 of 1,000')
+  expect(connectedInWords({ connected: 3 })).toBe('3')
   expect(limitsInWords({ limits: null })).toEqual([])
 })
 test('an unknown reason is shown as it is', () => {

@@ -16,10 +16,14 @@ export function addresses({ urls }: Pick<MqttBroker, 'urls'>): { label: string; 
 
 const number = new Intl.NumberFormat('en')
 
+/** `3 of 1,000` */
+export function connectedInWords({ connected, limits }: Pick<MqttBroker, 'connected' | 'limits'>): string {
+  return limits ? `${number.format(connected)} of ${number.format(limits.connections)}` : number.format(connected)
+}
+
 export function limitsInWords({ limits }: Pick<MqttBroker, 'limits'>): string[] {
   if (!limits) return []
   return [
-    `${number.format(limits.connections)} connections`,
     `${number.format(limits.messagesPerSecond)} messages a second`,
     `${formatBytes(limits.packetBytes)} a packet`,
     `${number.format(limits.retainedMessages)} retained messages`,
