@@ -1,41 +1,9 @@
 // The built dashboard in a real browser against the mock API: `npm run build && npm run e2e`.
 import assert from 'node:assert/strict'
-import { after, afterEach, before, beforeEach, describe, test } from 'node:test'
-import { launchBrowser, signIn } from '../mock/browser.mjs'
-import { startMock } from '../mock/server.mjs'
+import { afterEach, beforeEach, describe, test } from 'node:test'
+import { signIn } from '../mock/browser.mjs'
+import { begin, button, finish, go, mock, page, visible } from './support.mjs'
 
-const WAIT_MS = 30_000
-let browser
-let mock
-let context
-let page
-/** Script errors and refused resources; a test that expects none of them fails on any. */
-let complaints
-
-before(async () => {
-  browser = await launchBrowser()
-})
-after(async () => {
-  await browser?.close()
-})
-
-async function begin(options = {}) {
-  mock = await startMock(options)
-  context = await browser.newContext({ permissions: ['clipboard-read', 'clipboard-write'] })
-  context.setDefaultTimeout(WAIT_MS)
-  page = await context.newPage()
-  complaints = []
-  page.on('pageerror', (error) => complaints.push(error.message))
-  page.on('console', (message) => /Content Security Policy|Unhandled/i.test(message.text()) && complaints.push(message.text()))
-}
-async function finish() {
-  await context?.close()
-  await mock?.close()
-  assert.deepEqual(complaints, [])
-}
-const visible = (locator) => locator.waitFor({ state: 'visible' })
-const button = (name, scope = page) => scope.getByRole('button', { name, exact: true })
-const go = (path) => page.goto(mock.origin + path)
 const path = () => new URL(page.url()).pathname
 const byName = (name) => mock.state.instances.find((instance) => instance.name === name)
 const row = (name) => page.getByTestId('instance').filter({ hasText: name })
@@ -182,6 +150,7 @@ describe('working', () => {
     await page.setViewportSize({ width: 380, height: 700 })
     const { id } = byName('ERP bridge with a rather long descriptive name for wrapping')
     const pages = ['/', '/projects/p-plant', '/projects/p-plant/members', '/projects/p-plant/audit', '/account']
+    pages.push(...['?new=1', '/topics?topic=erp/export', '/connections'].map((tab) => `/projects/p-plant/mqtt${tab}`))
     pages.push(...['', '/logs', '/env', '/aliases', '/settings'].map((tab) => `/instances/${id}${tab}`))
     pages.push(...['users', 'stacks', 'templates?edit=new', 'audit'].map((tab) => `/admin/${tab}`))
     for (const address of pages) {

@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto'
 import { makeRouter, readBody, Refusal, sendJson, sendProblem } from './http.mjs'
 import { addIdentity } from './identity.mjs'
 import { addInstances } from './instances.mjs'
+import { addMqtt } from './mqtt.mjs'
 import { addStacks } from './stacks.mjs'
 
 const COOKIE = '__Host-openflow_session'
@@ -46,6 +47,7 @@ export function buildApi(state) {
   addIdentity(tools)
   addStacks(tools)
   const instances = addInstances(tools)
+  const mqtt = addMqtt(tools)
 
   router.on('GET', '/health/ready', () => {
     const good = state.docker.status === 'up'
@@ -89,5 +91,9 @@ export function buildApi(state) {
       else sendProblem(response, error)
     }
   }
-  return { handle, setStatus: instances.setStatus, close: instances.close }
+  function close() {
+    instances.close()
+    mqtt.close()
+  }
+  return { handle, setStatus: instances.setStatus, publish: mqtt.publish, close }
 }

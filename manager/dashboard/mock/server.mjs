@@ -24,6 +24,8 @@ export async function startMock({ port = 0, empty = false, setup = false } = {})
     origin: `http://localhost:${server.address().port}`,
     state,
     setStatus: api.setStatus,
+    /** `(projectId, topic, payload, {encoding, qos, retain, truncated, bytes}?)` */
+    publish: api.publish,
     /** Ends the event streams, as a restart of the manager does. */
     dropStreams: () => server.closeAllConnections(),
     close: async () => {

@@ -1,5 +1,6 @@
 // What the mock API knows: seeded, and changed by requests. Times are relative to the start.
 import { randomUUID } from 'node:crypto'
+import { seedMqtt } from './mqttState.mjs'
 
 const HOUR = 3_600_000
 const ago = (hours) => new Date(Date.now() - hours * HOUR).toISOString()
@@ -134,6 +135,7 @@ export function makeState({ empty, setup }) {
     members,
     instances,
     env,
+    mqtt: seedMqtt(instances),
     audit: setup ? [] : seedAudit(instances),
     docker: { status: 'up', detail: null },
   }

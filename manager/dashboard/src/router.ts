@@ -45,6 +45,15 @@ const routes: RouteRecordRaw[] = [
         props: true,
         children: [
           { path: '', name: 'project', component: () => import('@/instances/InstancesPage.vue') },
+          {
+            path: 'mqtt',
+            component: () => import('@/mqtt/MqttLayout.vue'),
+            children: [
+              { path: '', name: 'project-mqtt', component: () => import('@/mqtt/ClientsPage.vue') },
+              { path: 'topics', name: 'project-mqtt-topics', component: () => import('@/mqtt/TopicsPage.vue') },
+              { path: 'connections', name: 'project-mqtt-connections', component: () => import('@/mqtt/ConnectionsPage.vue') },
+            ],
+          },
           { path: 'members', name: 'project-members', component: () => import('@/projects/MembersPage.vue') },
           { path: 'audit', name: 'project-audit', component: () => import('@/audit/ProjectAuditPage.vue') },
           { path: 'settings', name: 'project-settings', component: () => import('@/projects/ProjectSettingsPage.vue') },

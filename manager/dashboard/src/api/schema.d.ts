@@ -416,6 +416,42 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/mqtt-clients/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One client */
+        get: operations["getMqttClientsById"];
+        put?: never;
+        post?: never;
+        /** Delete a client; its connections end */
+        delete: operations["deleteMqttClientsById"];
+        options?: never;
+        head?: never;
+        /** Rename, disable, or change what it may do */
+        patch: operations["patchMqttClientsById"];
+        trace?: never;
+    };
+    "/api/v1/mqtt-clients/{id}/rotate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** A new password; connections with the old one end */
+        post: operations["postMqttClientsByIdRotate"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/projects": {
         parameters: {
             query?: never;
@@ -527,6 +563,112 @@ export interface paths {
         post?: never;
         /** Remove a member; members may remove themselves */
         delete: operations["deleteProjectsByIdMembersByUserId"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/projects/{id}/mqtt": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The broker, as this project's devices reach it */
+        get: operations["getProjectsByIdMqtt"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/projects/{id}/mqtt-clients": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A project's credentials for devices */
+        get: operations["getProjectsByIdMqttClients"];
+        put?: never;
+        /** Make credentials for a device */
+        post: operations["postProjectsByIdMqttClients"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/projects/{id}/mqtt/connections": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Who is connected now */
+        get: operations["getProjectsByIdMqttConnections"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/projects/{id}/mqtt/events": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Connects, disconnects and denials, newest first */
+        get: operations["getProjectsByIdMqttEvents"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/projects/{id}/mqtt/publish": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Publish one message */
+        post: operations["postProjectsByIdMqttPublish"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/projects/{id}/mqtt/topics": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The project's topics as messages come
+         * @description Server-sent events: `event: topics` with the topics that changed, first all retained ones.
+         */
+        get: operations["getProjectsByIdMqttTopics"];
+        put?: never;
+        post?: never;
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -730,6 +872,13 @@ export interface components {
             subdomain: string;
             template?: components["schemas"]["TemplateId"] | null;
         };
+        CreateMqttClient: {
+            name: string;
+            /** @description Topic filters below the project's root; `null`: every topic of the project, `[]`: none. */
+            publish?: string[] | null;
+            /** @description Topic filters below the project's root; `null`: every topic of the project, `[]`: none. */
+            subscribe?: string[] | null;
+        };
         CreateStack: {
             engine: components["schemas"]["Engine"];
             /** @description An image on the host, or one that the host can pull. */
@@ -878,6 +1027,135 @@ export interface components {
             version?: string | null;
         };
         /** @enum {string} */
+        MqttBroker: "built-in" | "emqx" | "none";
+        MqttBrokerView: {
+            broker: components["schemas"]["MqttBroker"];
+            /**
+             * Format: int64
+             * @description Live connections of the project.
+             */
+            connected: number;
+            /** @description Why it is down. */
+            detail?: string | null;
+            limits?: components["schemas"]["MqttLimits"] | null;
+            state: components["schemas"]["MqttState"];
+            urls: components["schemas"]["MqttUrls"];
+        };
+        /**
+         * Format: uuid
+         * @description UUIDv7: sorts by the time it was drawn.
+         */
+        MqttClientId: string;
+        MqttClientView: {
+            /** Format: date-time */
+            createdAt: string;
+            disabled: boolean;
+            id: components["schemas"]["MqttClientId"];
+            /**
+             * Format: date-time
+             * @description `null`: never connected.
+             */
+            lastSeenAt?: string | null;
+            name: string;
+            projectId: components["schemas"]["ProjectId"];
+            /** @description Topic filters below the project's root; `null`: every topic of the project, `[]`: none. */
+            publish?: string[] | null;
+            /** @description Topic filters below the project's root; `null`: every topic of the project, `[]`: none. */
+            subscribe?: string[] | null;
+            /** Format: date-time */
+            updatedAt: string;
+            /** @description What the device signs in with; the client's id. */
+            username: string;
+        };
+        MqttClientWithPassword: {
+            /** Format: date-time */
+            createdAt: string;
+            disabled: boolean;
+            id: components["schemas"]["MqttClientId"];
+            /**
+             * Format: date-time
+             * @description `null`: never connected.
+             */
+            lastSeenAt?: string | null;
+            name: string;
+            /** @description Shown this once. */
+            password: string;
+            projectId: components["schemas"]["ProjectId"];
+            /** @description Topic filters below the project's root; `null`: every topic of the project, `[]`: none. */
+            publish?: string[] | null;
+            /** @description Topic filters below the project's root; `null`: every topic of the project, `[]`: none. */
+            subscribe?: string[] | null;
+            /** Format: date-time */
+            updatedAt: string;
+            /** @description What the device signs in with; the client's id. */
+            username: string;
+        };
+        /** @enum {string} */
+        MqttConnectionKind: "instance" | "client";
+        MqttConnectionView: {
+            address: string;
+            /** @description As the device chose it. */
+            clientId: string;
+            /** Format: date-time */
+            connectedAt: string;
+            instanceId?: components["schemas"]["InstanceId"] | null;
+            kind: components["schemas"]["MqttConnectionKind"];
+            mqttClientId?: components["schemas"]["MqttClientId"] | null;
+            name: string;
+            /** @description `3.1`, `3.1.1` or `5`. */
+            protocol: string;
+            username: string;
+        };
+        /** @enum {string} */
+        MqttEncoding: "utf8" | "base64";
+        /** @enum {string} */
+        MqttEventKind: "connected" | "disconnected" | "denied" | "kicked" | "dropped";
+        MqttEventView: {
+            address?: string | null;
+            /** Format: date-time */
+            at: string;
+            clientId: string;
+            kind: components["schemas"]["MqttEventKind"];
+            name?: string | null;
+            reason?: string | null;
+            username: string;
+        };
+        MqttLimits: {
+            /**
+             * Format: int64
+             * @description Of the project, at once.
+             */
+            connections: number;
+            /**
+             * Format: int64
+             * @description Published in the project.
+             */
+            messagesPerSecond: number;
+            /**
+             * Format: int64
+             * @description Of one packet.
+             */
+            packetBytes: number;
+            /**
+             * Format: int64
+             * @description For one client that is away or slow.
+             */
+            queuedMessages: number;
+            /**
+             * Format: int64
+             * @description Of the project.
+             */
+            retainedMessages: number;
+        };
+        /** @enum {string} */
+        MqttState: "up" | "down";
+        /** @description As devices reach the broker. */
+        MqttUrls: {
+            mqtt?: string | null;
+            mqtts?: string | null;
+            websocket?: string | null;
+        };
+        /** @enum {string} */
         Overall: "ok" | "degraded" | "unavailable";
         /** @description A list's JSON. */
         PageView_Alias: {
@@ -971,6 +1249,66 @@ export interface components {
                 name: string;
                 role: components["schemas"]["Role"];
                 userId: components["schemas"]["UserId"];
+            }[];
+            /** @description Pass it as `cursor` for the next page; `null` on the last one. */
+            nextCursor?: string | null;
+        };
+        /** @description A list's JSON. */
+        PageView_MqttClientView: {
+            items: {
+                /** Format: date-time */
+                createdAt: string;
+                disabled: boolean;
+                id: components["schemas"]["MqttClientId"];
+                /**
+                 * Format: date-time
+                 * @description `null`: never connected.
+                 */
+                lastSeenAt?: string | null;
+                name: string;
+                projectId: components["schemas"]["ProjectId"];
+                /** @description Topic filters below the project's root; `null`: every topic of the project, `[]`: none. */
+                publish?: string[] | null;
+                /** @description Topic filters below the project's root; `null`: every topic of the project, `[]`: none. */
+                subscribe?: string[] | null;
+                /** Format: date-time */
+                updatedAt: string;
+                /** @description What the device signs in with; the client's id. */
+                username: string;
+            }[];
+            /** @description Pass it as `cursor` for the next page; `null` on the last one. */
+            nextCursor?: string | null;
+        };
+        /** @description A list's JSON. */
+        PageView_MqttConnectionView: {
+            items: {
+                address: string;
+                /** @description As the device chose it. */
+                clientId: string;
+                /** Format: date-time */
+                connectedAt: string;
+                instanceId?: components["schemas"]["InstanceId"] | null;
+                kind: components["schemas"]["MqttConnectionKind"];
+                mqttClientId?: components["schemas"]["MqttClientId"] | null;
+                name: string;
+                /** @description `3.1`, `3.1.1` or `5`. */
+                protocol: string;
+                username: string;
+            }[];
+            /** @description Pass it as `cursor` for the next page; `null` on the last one. */
+            nextCursor?: string | null;
+        };
+        /** @description A list's JSON. */
+        PageView_MqttEventView: {
+            items: {
+                address?: string | null;
+                /** Format: date-time */
+                at: string;
+                clientId: string;
+                kind: components["schemas"]["MqttEventKind"];
+                name?: string | null;
+                reason?: string | null;
+                username: string;
             }[];
             /** @description Pass it as `cursor` for the next page; `null` on the last one. */
             nextCursor?: string | null;
@@ -1113,6 +1451,15 @@ export interface components {
             subdomain?: string | null;
             webhookAccess?: components["schemas"]["WebhookAccessBody"] | null;
         };
+        /** @description What is absent stays. */
+        PatchMqttClient: {
+            disabled?: boolean | null;
+            name?: string | null;
+            /** @description Topic filters below the project's root; `null`: every topic of the project, `[]`: none. Absent: stays. */
+            publish?: string[] | null;
+            /** @description Topic filters below the project's root; `null`: every topic of the project, `[]`: none. Absent: stays. */
+            subscribe?: string[] | null;
+        };
         PatchStack: {
             /** @description `true` makes it the default of its engine. */
             isDefault?: boolean | null;
@@ -1174,6 +1521,18 @@ export interface components {
             role: components["schemas"]["Role"];
             /** Format: date-time */
             updatedAt: string;
+        };
+        PublishMessage: {
+            /** @description `utf8` when absent. */
+            encoding?: components["schemas"]["MqttEncoding"] | null;
+            payload: string;
+            /**
+             * Format: int32
+             * @description 0, 1 or 2; 0 when absent.
+             */
+            qos?: number | null;
+            retain?: boolean | null;
+            topic: string;
         };
         PutEnv: {
             items: components["schemas"]["EnvVar"][];
@@ -2237,6 +2596,129 @@ export interface operations {
             };
         };
     };
+    getMqttClientsById: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The client */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MqttClientView"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    deleteMqttClientsById: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The client */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Deleted */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    patchMqttClientsById: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The client */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PatchMqttClient"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MqttClientView"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    postMqttClientsByIdRotate: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The client */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MqttClientWithPassword"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     getProjects: {
         parameters: {
             query?: {
@@ -2615,6 +3097,233 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getProjectsByIdMqtt: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MqttBrokerView"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getProjectsByIdMqttClients: {
+        parameters: {
+            query?: {
+                /** @description How many items at the most: 1 to 200, 50 when absent. */
+                limit?: number;
+                /** @description `nextCursor` of the page before. */
+                cursor?: string;
+            };
+            header?: never;
+            path: {
+                /** @description The project */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PageView_MqttClientView"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    postProjectsByIdMqttClients: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CreateMqttClient"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MqttClientWithPassword"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getProjectsByIdMqttConnections: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PageView_MqttConnectionView"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getProjectsByIdMqttEvents: {
+        parameters: {
+            query?: {
+                /** @description How many items at the most: 1 to 200, 50 when absent. */
+                limit?: number;
+                /** @description `nextCursor` of the page before. */
+                cursor?: string;
+            };
+            header?: never;
+            path: {
+                /** @description The project */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PageView_MqttEventView"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    postProjectsByIdMqttPublish: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PublishMessage"];
+            };
+        };
+        responses: {
+            /** @description Published */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getProjectsByIdMqttTopics: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": string;
+                };
             };
             "4XX": {
                 headers: {

@@ -41,5 +41,14 @@ export type EnvVar = Item<'/api/v1/instances/{id}/env'>
 export type Alias = Item<'/api/v1/instances/{id}/aliases'>
 export type Stats = Reply<'/api/v1/instances/{id}/stats', 'get'>
 
+export type MqttBroker = Reply<'/api/v1/projects/{id}/mqtt', 'get'>
+export type MqttClient = Item<'/api/v1/projects/{id}/mqtt-clients'>
+export type NewMqttClient = Reply<'/api/v1/projects/{id}/mqtt-clients', 'post'>
+export type CreateMqttClient = Body<'/api/v1/projects/{id}/mqtt-clients', 'post'>
+export type PatchMqttClient = Body<'/api/v1/mqtt-clients/{id}', 'patch'>
+export type MqttConnection = Item<'/api/v1/projects/{id}/mqtt/connections'>
+export type MqttEvent = Item<'/api/v1/projects/{id}/mqtt/events'>
+export type MqttMessage = Body<'/api/v1/projects/{id}/mqtt/publish', 'post'>
+
 export type AuditEntry = Item<'/api/v1/audit'>
 export type Ready = Reply<'/api/v1/health/ready', 'get'>

@@ -1,9 +1,11 @@
 /** Follows a project's event stream and keeps the cached instances in step with it. */
 import { useQueryClient } from '@tanstack/vue-query'
-import { computed, onBeforeUnmount, ref, toValue, watch, type ComputedRef, type MaybeRefOrGetter, type Ref } from 'vue'
+import { computed, ref, toValue, watch, type ComputedRef, type MaybeRefOrGetter, type Ref } from 'vue'
+import { followEvents } from '@/api/eventStream'
 import type { Listing } from '@/api/paging'
 import type { Instance } from '@/api/types'
 import { announce } from '@/ui/announce'
+import { useVisible } from '@/ui/visible'
 import { dropInstance, instancesKey, POLL_ALONE_MS, POLL_LIVE_MS, putInstance } from './api'
 import { statusInfo } from './model'
 
@@ -12,9 +14,6 @@ interface EventOptions {
   announceChanges?: boolean
   onDeleted?: (id: string) => void
 }
-
-const RETRY_MIN_MS = 2_000
-const RETRY_MAX_MS = 30_000
 
 /**
  * Connects while the page is visible: a browser allows few connections to one host over HTTP/1.1, and
@@ -45,37 +44,26 @@ export function useProjectEvents(
   }
 
   function connect(id: string): () => void {
-    let source: EventSource | undefined
-    let timer: ReturnType<typeof setTimeout> | undefined
-    let retryMs = RETRY_MIN_MS
-
-    const open = (): void => {
-      source = new EventSource(`/api/v1/projects/${encodeURIComponent(id)}/events`)
-      source.addEventListener('open', () => {
+    const close = followEvents(`/api/v1/projects/${encodeURIComponent(id)}/events`, {
+      onOpen: () => {
         live.value = true
-        retryMs = RETRY_MIN_MS
         // Whatever happened while nobody listened.
         refresh(id)
-      })
-      source.addEventListener('instance', (event) => onInstance(event.data as string))
-      source.addEventListener('deleted', (event) => {
-        const gone = JSON.parse(event.data as string) as { id: string }
-        dropInstance(client, id, gone.id)
-        onDeleted(gone.id)
-      })
-      source.addEventListener('error', () => {
+      },
+      onDown: () => {
         live.value = false
-        // The browser reconnects by itself after a broken stream, but gives up on a refusal.
-        if (source?.readyState !== EventSource.CLOSED) return
-        timer = setTimeout(open, retryMs)
-        retryMs = Math.min(retryMs * 2, RETRY_MAX_MS)
-      })
-    }
-
-    open()
+      },
+      events: {
+        instance: onInstance,
+        deleted: (data) => {
+          const gone = JSON.parse(data) as { id: string }
+          dropInstance(client, id, gone.id)
+          onDeleted(gone.id)
+        },
+      },
+    })
     return () => {
-      clearTimeout(timer)
-      source?.close()
+      close()
       live.value = false
     }
   }
@@ -89,15 +77,4 @@ export function useProjectEvents(
   )
 
   return { live, pollMs: computed(() => (live.value ? POLL_LIVE_MS : POLL_ALONE_MS)) }
-}
-
-/** Whether the page can be seen. */
-export function useVisible(): Ref<boolean> {
-  const visible = ref(!document.hidden)
-  const update = (): void => {
-    visible.value = !document.hidden
-  }
-  document.addEventListener('visibilitychange', update)
-  onBeforeUnmount(() => document.removeEventListener('visibilitychange', update))
-  return visible
 }

@@ -1,6 +1,6 @@
 import { onBeforeUnmount, ref, shallowRef, watch, type Ref, type ShallowRef } from 'vue'
 import { problemOf, type Problem } from '@/api/problem'
-import { useVisible } from './live'
+import { useVisible } from '@/ui/visible'
 import { LogBuffer, type LogLine } from './logs'
 import { readLogs } from './logStream'
 

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest'
-import { formatBytes, formatRelative, plural } from './format'
+import { formatBytes, formatRate, formatRelative, plural } from './format'
 
 it.each([
   [0, '0 B'],
@@ -22,3 +22,12 @@ it.each([
 ])('says %s relative to now', (at, expected) => expect(formatRelative(new Date(at), now)).toBe(expected))
 
 it('counts', () => expect([plural(0, 'node'), plural(1, 'node'), plural(2, 'node')]).toEqual(['0 nodes', '1 node', '2 nodes']))
+
+it.each([
+  [0, ''],
+  [0.04, '<0.1/s'],
+  [0.1, '0.1/s'],
+  [12.34, '12.3/s'],
+  [99.96, '100/s'],
+  [1234.5, '1235/s'],
+])('a rate of %d', (rate, expected) => expect(formatRate(rate)).toBe(expected))

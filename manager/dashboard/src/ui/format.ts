@@ -40,3 +40,10 @@ export function formatDateTime(at: Date): string {
 export function plural(count: number, noun: string): string {
   return `${count} ${noun}${count === 1 ? '' : 's'}`
 }
+
+/** Per second: `12.3/s`, `340/s`, `<0.1/s`; empty when nothing happens. */
+export function formatRate(perSecond: number): string {
+  if (perSecond <= 0) return ''
+  if (perSecond < 0.1) return '<0.1/s'
+  return `${perSecond < 100 ? Number(perSecond.toFixed(1)) : Math.round(perSecond)}/s`
+}
