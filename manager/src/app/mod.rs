@@ -1,6 +1,7 @@
 //! Puts the parts together. Knows every slice; no slice knows it.
 mod broker_info;
 mod build;
+mod built_in_broker;
 mod dashboard;
 mod gateway;
 mod health;

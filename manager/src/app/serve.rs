@@ -8,15 +8,17 @@ use uuid::Uuid;
 
 use super::{
     Core, Settings, System,
+    built_in_broker::BuiltInBroker,
     gateway::{Door, Gateway},
 };
 use crate::{
     access::{InstallationSecrets, SecretName},
+    config::MqttBroker,
     crypto::sha256,
     db::Db,
     identity::SignInRates,
     kernel::{Clock, SystemClock},
-    mqtt,
+    mqtt::{self, Emqx, EmqxSettings, NoBroker, SharedBroker},
     runtime::{DockerConfig, DockerRuntime, Runtime},
 };
 
@@ -28,6 +30,7 @@ pub struct App {
     pub address: SocketAddr,
     /// Where the first administrator signs up; `None` once there is one.
     pub setup_url: Option<String>,
+    built_in: Option<BuiltInBroker>,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
@@ -43,12 +46,13 @@ impl App {
         let runtime: Arc<dyn Runtime> = Arc::new(connect_docker(&settings, &db, address).await?);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let mqtt = mqtt::Foundation::new(db.clone(), clock.clone());
+        let (broker, built_in) = start_broker(&settings, &mqtt, &clock).await?;
         let system = System {
             db,
             clock,
             runtime: runtime.clone(),
             sign_in_rates: SignInRates::DEFAULT,
-            broker: Arc::new(mqtt::NoBroker),
+            broker,
             mqtt,
         };
         let core = Core::build(&settings, system, loopback(address)).await?;
@@ -56,15 +60,20 @@ impl App {
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         core.spawn(&tasks, &stop);
         serve(&tasks, listener, core.router.clone(), &stop);
+        let mut doors = vec![sign_in_door(address, core.router, &tasks, &stop)];
+        if let (Some(broker), Some(port)) = (&built_in, settings.config.mqtt.host_port()) {
+            doors.push(broker.door(port));
+        }
         let gateway = Gateway {
             runtime,
             instance_side: core.instance_side,
-            doors: vec![sign_in_door(address, core.router, &tasks, &stop)],
+            doors,
         };
         tasks.spawn(gateway.follow_network(stop.clone()));
         Ok(Self {
             address,
             setup_url,
+            built_in,
             stop,
             tasks,
         })
@@ -72,6 +81,9 @@ impl App {
 
     /// Finishes the requests under way.
     pub async fn stop(self) {
+        if let Some(broker) = self.built_in {
+            broker.stop().await;
+        }
         self.stop.cancel();
         self.tasks.close();
         if tokio::time::timeout(STOP_TIMEOUT, self.tasks.wait())
@@ -81,6 +93,30 @@ impl App {
             tracing::warn!("some work was still under way; it is taken up at the next start");
         }
     }
+}
+
+/// The broker that the settings name, and the built-in one's listeners.
+async fn start_broker(
+    settings: &Settings,
+    on: &mqtt::Foundation,
+    clock: &Arc<dyn Clock>,
+) -> anyhow::Result<(SharedBroker, Option<BuiltInBroker>)> {
+    let config = &settings.config.mqtt;
+    Ok(match config.broker {
+        Some(MqttBroker::BuiltIn) => {
+            let built_in = BuiltInBroker::start(settings, on).await?;
+            (Arc::new(built_in.broker.clone()), Some(built_in))
+        }
+        Some(MqttBroker::Emqx) => {
+            let emqx = EmqxSettings {
+                mqtt_url: config.url(),
+                api: config.emqx_url.clone().zip(config.emqx_api_key.clone()),
+                hook_secret: settings.secrets.hook.clone(),
+            };
+            (Arc::new(Emqx::new(emqx, clock.clone())?), None)
+        }
+        Some(MqttBroker::None) | None => (Arc::new(NoBroker), None),
+    })
 }
 
 /// Where a process on this host reaches a listener.

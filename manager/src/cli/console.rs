@@ -7,7 +7,9 @@ use std::{
 };
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{
+    EnvFilter, Layer, layer::SubscriberExt as _, util::SubscriberInitExt as _,
+};
 
 use crate::{
     config::{LogConfig, LogFormat},
@@ -20,17 +22,20 @@ static SCREEN: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
 /// The log goes to standard error, so that standard output holds results only.
 pub(super) fn start_log(config: &LogConfig) {
     let filter = EnvFilter::new(format!("{},{}", config.log_filter, LOG_CAP));
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(|| LogWriter);
-    // Fails when a log was started before, which serves as well.
-    let _ = match config.log_format {
-        LogFormat::Human => log
-            .with_ansi(io::stderr().is_terminal())
-            .with_target(false)
-            .try_init(),
-        LogFormat::Json => log.json().flatten_event(true).try_init(),
+    let lines = tracing_subscriber::fmt::layer().with_writer(|| LogWriter);
+    let lines: Box<dyn Layer<_> + Send + Sync> = match config.log_format {
+        LogFormat::Human => Box::new(
+            lines
+                .with_ansi(io::stderr().is_terminal())
+                .with_target(false),
+        ),
+        LogFormat::Json => Box::new(lines.json().flatten_event(true)),
     };
+    // Fails when a log was started before, which serves as well.
+    let _ = tracing_subscriber::registry()
+        .with(lines.with_filter(filter))
+        .with(openflow_broker::drop_layer())
+        .try_init();
 }
 
 struct LogWriter;

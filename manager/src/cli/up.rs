@@ -12,13 +12,14 @@ use super::{
 };
 use crate::{
     app::{App, Settings},
-    config::Config,
+    config::{Config, MqttBroker},
 };
 
 /// Runs until told to stop. What was started is stopped in reverse, also when
 /// a later part fails to start.
-pub(super) async fn run(config: Config) -> anyhow::Result<()> {
+pub(super) async fn run(mut config: Config) -> anyhow::Result<()> {
     let lock = DataLock::take(&config.data)?;
+    config.mqtt.default_broker(true);
     check_ports(&config)?;
     let stop = signals::stop_token()?;
     let settings = Settings::load(config)?;
@@ -81,6 +82,15 @@ pub(super) fn listeners(config: &Config) -> Vec<(std::net::SocketAddr, &'static 
     ];
     if let Some(tls) = config.proxy.listen_tls {
         listeners.push((tls, "--proxy-listen-tls (OPENFLOW_PROXY_LISTEN_TLS)"));
+    }
+    let mqtt = &config.mqtt;
+    if mqtt.broker == Some(MqttBroker::BuiltIn) {
+        listeners.push((mqtt.listen, "--mqtt-listen (OPENFLOW_MQTT_LISTEN)"));
+        listeners.push((mqtt.listen_ws, "--mqtt-listen-ws (OPENFLOW_MQTT_LISTEN_WS)"));
+        let tls = mqtt.listen_tls.into_iter();
+        listeners.extend(tls.map(|it| (it, "--mqtt-listen-tls (OPENFLOW_MQTT_LISTEN_TLS)")));
+        let wss = mqtt.listen_wss.into_iter();
+        listeners.extend(wss.map(|it| (it, "--mqtt-listen-wss (OPENFLOW_MQTT_LISTEN_WSS)")));
     }
     listeners
 }

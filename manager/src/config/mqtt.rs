@@ -93,6 +93,15 @@ pub enum MqttBroker {
 const THIS_HOST: &str = "host.docker.internal";
 
 impl MqttConfig {
+    /// What a command takes when the setting does not say.
+    pub fn default_broker(&mut self, in_process: bool) {
+        let default = match in_process && self.emqx_url.is_none() {
+            true => MqttBroker::BuiltIn,
+            false => MqttBroker::Emqx,
+        };
+        self.broker.get_or_insert(default);
+    }
+
     /// The broker as instances reach it, with its port.
     pub fn url(&self) -> Url {
         let mut url = self.instances_url.clone();

@@ -127,7 +127,7 @@ impl Credentials {
     }
 
     /// Until they were read once.
-    pub(super) async fn loaded(&self) {
+    pub async fn loaded(&self) {
         // Cannot fail: the sender is in `self`.
         let _ = self.0.loaded.subscribe().wait_for(|it| *it).await;
     }

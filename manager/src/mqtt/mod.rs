@@ -28,8 +28,8 @@ mod store;
 mod throttle;
 
 pub use broker::{
-    Broker, BrokerError, BrokerKind, CONNECTIONS_MAX, Connection, Emqx, EmqxApi, EmqxSettings,
-    Message, NoBroker, Protocol, Seen, SharedBroker, Watch,
+    Broker, BrokerError, BrokerKind, BuiltIn, CONNECTIONS_MAX, Connection, Emqx, EmqxApi,
+    EmqxSettings, Message, NoBroker, Protocol, Seen, SharedBroker, Watch,
 };
 pub use console::{console_may_connect, console_project};
 pub use credentials::Credentials;

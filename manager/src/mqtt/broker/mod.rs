@@ -1,6 +1,7 @@
 //! The broker behind the projects, whichever it is.
 //!
 //! Invariant: nobody outside this folder knows which one runs.
+mod built_in;
 mod emqx;
 
 use std::{net::IpAddr, sync::Arc};
@@ -11,6 +12,7 @@ use chrono::{DateTime, Utc};
 use futures_util::stream::BoxStream;
 use uuid::Uuid;
 
+pub use built_in::BuiltIn;
 pub use emqx::{Emqx, EmqxApi, EmqxSettings};
 
 pub type SharedBroker = Arc<dyn Broker>;
