@@ -81,6 +81,8 @@ const TABLE: &[Route] = &[
     ("get", "/api/v1/instances/{id}/aliases", Viewer, ""),
     ("post", "/api/v1/instances/{id}/aliases", Member, r#"{"name": "$new"}"#),
     ("delete", "/api/v1/instances/{id}/aliases/{name}", Member, ""),
+    ("get", "/api/v1/projects/{id}/mqtt/topics", Viewer, ""),
+    ("post", "/api/v1/projects/{id}/mqtt/publish", Member, r#"{"topic": "a", "payload": "b"}"#),
     ("get", "/api/v1/health", Anybody, ""),
     ("get", "/api/v1/health/live", Anybody, ""),
     ("get", "/api/v1/health/ready", Anybody, ""),

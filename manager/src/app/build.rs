@@ -19,7 +19,11 @@ use crate::{
     instances::{self, Instances, Reconciler, Routing},
     jobs::{self, Wake},
     kernel::Clock,
-    mqtt, routing,
+    mqtt::{
+        self,
+        traffic::{self, Traffic},
+    },
+    routing,
     runtime::Runtime,
     stacks::{self, CheckImages, Stacks, templates::Templates},
     web,
@@ -36,6 +40,7 @@ pub struct System {
     pub clock: Arc<dyn Clock>,
     pub runtime: Arc<dyn Runtime>,
     pub sign_in_rates: SignInRates,
+    pub broker: mqtt::SharedBroker,
 }
 
 /// The manager without its sockets.
@@ -87,6 +92,13 @@ impl Core {
             runtime: runtime.clone(),
             settings: Arc::new(instance_settings(settings, address)?),
         });
+        let traffic = Traffic::new(traffic::Parts {
+            db: db.clone(),
+            clock: clock.clone(),
+            identity: identity.clone(),
+            changes: changes.clone(),
+            broker: system.broker.clone(),
+        });
         let feed = feed(settings, &system, address).await?;
         let credentials = mqtt::Credentials::new(db.clone());
         let instance_side = InstanceSide::default();
@@ -101,6 +113,7 @@ impl Core {
             .merge(stacks::http::router(stacks.clone()))
             .merge(stacks::templates::http::router(templates))
             .merge(instances::http::router(instances.clone()))
+            .merge(traffic::http::router(traffic))
             .split_for_parts();
         let secret = &settings.secrets.proxy;
         let for_programs = Router::new()

@@ -18,6 +18,7 @@ use crate::{
     db::Db,
     identity::SignInRates,
     kernel::SystemClock,
+    mqtt::NoBroker,
     runtime::{DockerConfig, DockerRuntime, Runtime},
 };
 
@@ -50,6 +51,7 @@ impl App {
             clock: Arc::new(SystemClock),
             runtime: runtime.clone(),
             sign_in_rates: SignInRates::DEFAULT,
+            broker: Arc::new(NoBroker),
         };
         let core = Core::build(&settings, system, loopback(address)).await?;
         let setup_url = first_steps(&settings, &core).await?;

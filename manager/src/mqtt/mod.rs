@@ -9,6 +9,7 @@ mod credentials;
 pub mod hook;
 mod model;
 mod store;
+pub mod traffic;
 
 pub use broker::{
     Broker, BrokerError, BrokerKind, CONNECTIONS_MAX, Connection, Emqx, EmqxApi, EmqxSettings,

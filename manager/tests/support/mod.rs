@@ -6,6 +6,7 @@ mod builders;
 mod clock;
 pub(crate) mod instances;
 pub(crate) mod relay;
+pub(crate) mod stream;
 
 use std::sync::Arc;
 
@@ -21,6 +22,7 @@ use openflow_manager::{
     config::Config,
     db::Db,
     identity::{Identity, SignInRates},
+    mqtt::{NoBroker, SharedBroker},
     runtime::FakeRuntime,
 };
 use serde_json::Value;
@@ -44,6 +46,7 @@ pub(crate) struct TestApp {
     pub(crate) pool: PgPool,
     pub(crate) runtime: Arc<FakeRuntime>,
     pub(crate) settings: Settings,
+    broker: SharedBroker,
     pub(crate) core: Core,
     pub(crate) data: Arc<TempDir>,
     rates: SignInRates,
@@ -156,7 +159,27 @@ impl TestApp {
         let dir = format!("--data-dir={}", data.path().display());
         flags.push(&dir);
         let clock = Arc::new(TestClock::new());
-        Self::build(pool, rates, runtime, settings(&flags), clock, data.into()).await
+        let broker = Arc::new(NoBroker);
+        Self::build(
+            pool,
+            rates,
+            runtime,
+            settings(&flags),
+            clock,
+            data.into(),
+            broker,
+        )
+        .await
+    }
+
+    /// A manager whose projects have that broker.
+    pub(crate) async fn with_broker(pool: PgPool, broker: SharedBroker) -> Self {
+        let data = tempfile::tempdir().unwrap();
+        let dir = format!("--data-dir={}", data.path().display());
+        let (rates, runtime) = (SignInRates::DEFAULT, Arc::new(FakeRuntime::default()));
+        let clock = Arc::new(TestClock::new());
+        let settings = settings(&[&dir]);
+        Self::build(pool, rates, runtime, settings, clock, data.into(), broker).await
     }
 
     /// Another manager of this installation: the same database, engine, data
@@ -173,6 +196,7 @@ impl TestApp {
             self.settings.clone(),
             self.clock.clone(),
             self.data.clone(),
+            self.broker.clone(),
         )
         .await
     }
@@ -185,6 +209,7 @@ impl TestApp {
         settings: Settings,
         clock: Arc<TestClock>,
         data: Arc<TempDir>,
+        broker: SharedBroker,
     ) -> Self {
         let db = Db::from_pool(pool.clone());
         let system = System {
@@ -192,6 +217,7 @@ impl TestApp {
             clock: clock.clone(),
             runtime: runtime.clone(),
             sign_in_rates: rates,
+            broker: broker.clone(),
         };
         let address = "127.0.0.1:4071".parse().unwrap();
         let core = Core::build(&settings, system, address).await.unwrap();
@@ -205,6 +231,7 @@ impl TestApp {
             pool,
             runtime,
             settings,
+            broker,
             core,
             data,
             rates,
