@@ -90,6 +90,8 @@ const TABLE: &[Route] = &[
     ("get", "/api/v1/projects/{id}/mqtt", Viewer, ""),
     ("get", "/api/v1/projects/{id}/mqtt/connections", Viewer, ""),
     ("get", "/api/v1/projects/{id}/mqtt/events", Viewer, ""),
+    ("get", "/api/v1/projects/{id}/mqtt/topics", Viewer, ""),
+    ("post", "/api/v1/projects/{id}/mqtt/publish", Member, r#"{"topic": "a", "payload": "b"}"#),
     ("get", "/api/v1/health", Anybody, ""),
     ("get", "/api/v1/health/live", Anybody, ""),
     ("get", "/api/v1/health/ready", Anybody, ""),

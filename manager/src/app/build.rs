@@ -21,7 +21,10 @@ use crate::{
     instances::{self, Instances, Reconciler, Routing},
     jobs::{self, Wake},
     kernel::Clock,
-    mqtt::{self, Mqtt, SharedBroker},
+    mqtt::{
+        self, Mqtt, SharedBroker,
+        traffic::{self, Traffic},
+    },
     routing,
     runtime::Runtime,
     stacks::{self, CheckImages, Stacks, templates::Templates},
@@ -93,6 +96,13 @@ impl Core {
             runtime: runtime.clone(),
             settings: Arc::new(instance_settings(settings, address)?),
         });
+        let traffic = Traffic::new(traffic::Parts {
+            db: db.clone(),
+            clock: clock.clone(),
+            identity: identity.clone(),
+            changes: changes.clone(),
+            broker: system.broker.clone(),
+        });
         let feed = feed(settings, &system, address).await?;
         let broker = system.broker.clone();
         let mqtt = Mqtt::new(mqtt::Parts {
@@ -112,6 +122,7 @@ impl Core {
             .merge(stacks::templates::http::router(templates))
             .merge(instances::http::router(instances.clone()))
             .merge(mqtt::http::router(mqtt.clone()))
+            .merge(traffic::http::router(traffic))
             .split_for_parts();
         let secret = &settings.secrets.proxy;
         let for_programs = Router::new()

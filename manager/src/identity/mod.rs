@@ -11,6 +11,7 @@ pub mod http;
 mod jobs;
 mod members;
 mod model;
+mod onlooker;
 mod projects;
 mod service;
 mod sessions;

@@ -61,10 +61,12 @@ struct Follower {
 impl Follower {
     async fn run(mut self) {
         let mut changes = self.instances.parts.changes.subscribe();
-        let shut_out = self
-            .instances
-            .clone()
-            .until_shut_out(self.actor.clone(), self.project);
+        let parts = self.instances.parts.clone();
+        let shut_out = parts.identity.clone().until_shut_out(
+            parts.changes.clone(),
+            self.actor.clone(),
+            self.project,
+        );
         tokio::pin!(shut_out);
         if self.send_all().await.is_none() {
             return;
@@ -76,7 +78,7 @@ impl Follower {
                 change = changes.next() => change,
             };
             // Before each event, whatever was told in between.
-            let looks = self.instances.still_looks(&self.actor, self.project);
+            let looks = parts.identity.still_looks(&self.actor, self.project);
             if looks.await.is_err() {
                 return;
             }

@@ -15,7 +15,6 @@ mod launch;
 mod model;
 mod names;
 mod node_red;
-mod onlooker;
 mod reconcile;
 mod seen;
 mod service;

@@ -26,6 +26,7 @@ mod model;
 mod service;
 mod store;
 mod throttle;
+pub mod traffic;
 
 pub use broker::{
     Broker, BrokerError, BrokerKind, BuiltIn, CONNECTIONS_MAX, Connection, Emqx, EmqxApi,

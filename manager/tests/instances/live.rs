@@ -1,83 +1,8 @@
 //! The live view and the followed log: streams over HTTP.
-use std::time::Duration;
-
-use axum::{
-    body::{Body, BodyDataStream},
-    http::Request,
-};
-use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 use sqlx::PgPool;
-use tokio::time::timeout;
-use tower::ServiceExt as _;
 
-use crate::support::{Who, instances::Bench};
-
-/// Far more than an event takes on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(30);
-
-struct Stream {
-    body: BodyDataStream,
-    text: String,
-}
-
-impl Stream {
-    async fn open(bench: &Bench, path: &str, who: &Who) -> Self {
-        let Who::Cookie(cookie) = who else {
-            unreachable!()
-        };
-        let request = Request::get(path)
-            .header("cookie", format!("__Host-openflow_session={cookie}"))
-            .body(Body::empty())
-            .unwrap();
-        let response = bench.t.router.clone().oneshot(request).await.unwrap();
-        assert_eq!(response.status(), 200);
-        let body = response.into_body().into_data_stream();
-        Self {
-            body,
-            text: String::new(),
-        }
-    }
-
-    /// What comes up to the next `end`; `None` when the stream ends first.
-    async fn until(&mut self, end: &str) -> Option<String> {
-        loop {
-            if let Some((part, rest)) = self.text.split_once(end) {
-                let (part, rest) = (part.to_owned(), rest.to_owned());
-                self.text = rest;
-                return Some(part);
-            }
-            let chunk = timeout(PATIENCE, self.body.next()).await.unwrap()?;
-            self.text
-                .push_str(std::str::from_utf8(&chunk.unwrap()).unwrap());
-        }
-    }
-
-    /// The next event's name and data.
-    async fn event(&mut self) -> Option<(String, Value)> {
-        loop {
-            let event = self.until("\n\n").await?;
-            let field = |name: &str| event.lines().find_map(|it| it.strip_prefix(name));
-            // Comments keep the connection alive.
-            if let (Some(name), Some(data)) = (field("event: "), field("data: ")) {
-                return Some((name.to_owned(), serde_json::from_str(data).unwrap()));
-            }
-        }
-    }
-
-    /// Up to the first event that fits.
-    async fn event_that(&mut self, fits: impl Fn(&str, &Value) -> bool) -> Value {
-        let found = async {
-            loop {
-                let (name, data) = self.event().await.unwrap();
-                if fits(&name, &data) {
-                    return data;
-                }
-            }
-        };
-        timeout(PATIENCE, found).await.unwrap()
-    }
-}
+use crate::support::{instances::Bench, stream::Stream};
 
 fn events(bench: &Bench) -> String {
     format!("/api/v1/projects/{}/events", bench.project)
@@ -87,7 +12,7 @@ fn events(bench: &Bench) -> String {
 async fn a_reader_sees_what_is_and_then_what_changes(pool: PgPool) {
     let bench = Bench::new(pool).await;
     let it = bench.running("wf1").await;
-    let mut stream = Stream::open(&bench, &events(&bench), &bench.ada.who).await;
+    let mut stream = Stream::open(&bench.t, &events(&bench), &bench.ada.who).await;
     let (name, first) = stream.event().await.unwrap();
     assert_eq!((name.as_str(), &first), ("instance", &bench.see(&it).await));
 
@@ -133,9 +58,9 @@ async fn the_view_ends_for_whoever_may_no_longer_look(pool: PgPool) {
     for name in ["Removed", "Disabled", "SignedOut"] {
         let person = bench.t.person(name).await;
         bench.t.add_member(bench.project, &person, "viewer").await;
-        let mut stream = Stream::open(&bench, &events(&bench), &person.who).await;
+        let mut stream = Stream::open(&bench.t, &events(&bench), &person.who).await;
         stream.event().await.unwrap();
-        let log = Stream::open(&bench, &logs, &person.who).await;
+        let log = Stream::open(&bench.t, &logs, &person.who).await;
         people.push((person, stream, log));
     }
     let path = format!(
@@ -172,7 +97,7 @@ async fn a_followed_log_goes_on_until_the_container_ends(pool: PgPool) {
     let it = bench.running("wf1").await;
     bench.runtime.write_log(it.key(), "before");
     let path = it.path("logs?tail=1&follow=true");
-    let mut stream = Stream::open(&bench, &path, &bench.ada.who).await;
+    let mut stream = Stream::open(&bench.t, &path, &bench.ada.who).await;
     assert_eq!(stream.until("\n").await.unwrap(), "before");
     bench.runtime.write_log(it.key(), "after");
     assert_eq!(stream.until("\n").await.unwrap(), "after");

@@ -7,6 +7,7 @@ mod builders;
 mod clock;
 pub(crate) mod instances;
 pub(crate) mod relay;
+pub(crate) mod stream;
 
 use std::sync::Arc;
 
@@ -23,7 +24,7 @@ use openflow_manager::{
     config::Config,
     db::Db,
     identity::{Identity, SignInRates},
-    mqtt::Foundation,
+    mqtt::{Foundation, SharedBroker},
     runtime::FakeRuntime,
 };
 use serde_json::Value;
@@ -50,6 +51,8 @@ pub(crate) struct TestApp {
     /// What a broker in this process stands on.
     pub(crate) mqtt: Foundation,
     pub(crate) settings: Settings,
+    /// `broker`, or the test's own.
+    used_broker: SharedBroker,
     pub(crate) core: Core,
     pub(crate) data: Arc<TempDir>,
     rates: SignInRates,
@@ -162,17 +165,28 @@ impl TestApp {
         let dir = format!("--data-dir={}", data.path().display());
         flags.push(&dir);
         let clock = Arc::new(TestClock::new());
-        let broker = Arc::default();
+        let broker = Arc::<FakeBroker>::default();
         Self::build(
             pool,
             rates,
             runtime,
-            broker,
+            (broker.clone(), broker),
             settings(&flags),
             clock,
             data.into(),
         )
         .await
+    }
+
+    /// A manager whose projects have that broker.
+    pub(crate) async fn with_broker(pool: PgPool, broker: SharedBroker) -> Self {
+        let data = tempfile::tempdir().unwrap();
+        let dir = format!("--data-dir={}", data.path().display());
+        let (rates, runtime) = (SignInRates::DEFAULT, Arc::new(FakeRuntime::default()));
+        let clock = Arc::new(TestClock::new());
+        let settings = settings(&[&dir]);
+        let brokers = (Arc::default(), broker);
+        Self::build(pool, rates, runtime, brokers, settings, clock, data.into()).await
     }
 
     /// Another manager of this installation: the same database, engine, broker,
@@ -186,7 +200,7 @@ impl TestApp {
             pool,
             self.rates,
             self.runtime.clone(),
-            self.broker.clone(),
+            (self.broker.clone(), self.used_broker.clone()),
             self.settings.clone(),
             self.clock.clone(),
             self.data.clone(),
@@ -199,7 +213,7 @@ impl TestApp {
         pool: PgPool,
         rates: SignInRates,
         runtime: Arc<FakeRuntime>,
-        broker: Arc<FakeBroker>,
+        (broker, used_broker): (Arc<FakeBroker>, SharedBroker),
         settings: Settings,
         clock: Arc<TestClock>,
         data: Arc<TempDir>,
@@ -212,7 +226,7 @@ impl TestApp {
             runtime: runtime.clone(),
             sign_in_rates: rates,
             mqtt: mqtt.clone(),
-            broker: broker.clone(),
+            broker: used_broker.clone(),
         };
         let address = "127.0.0.1:4071".parse().unwrap();
         let core = Core::build(&settings, system, address).await.unwrap();
@@ -228,6 +242,7 @@ impl TestApp {
             broker,
             mqtt,
             settings,
+            used_broker,
             core,
             data,
             rates,

@@ -1,5 +1,6 @@
 use std::{
     fs, io,
+    net::SocketAddr,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::Stdio,
@@ -8,7 +9,7 @@ use std::{
 
 use tokio::process::Command;
 
-use super::{Finding, engine};
+use super::{Finding, engine, mqtt};
 use crate::{
     cli::{ports, up},
     config::{Config, Routing},
@@ -29,6 +30,7 @@ pub(super) async fn all(config: &Config) -> Vec<Finding> {
     findings.push(iptables().await);
     findings.push(postgres(config).await);
     findings.extend(addresses(config));
+    findings.extend(mqtt::all(config).await);
     findings.push(data_folder(&config.data.dir));
     findings.push(keys(config));
     findings.push(disk(&config.data.dir));
@@ -124,15 +126,18 @@ fn addresses(config: &Config) -> Vec<Finding> {
     if config.instances.routing == Routing::Nginx {
         listeners.truncate(1);
     }
-    let check = |(address, flag): (std::net::SocketAddr, &str)| {
-        let ours = ports::holder_of(address.port()).filter(|it| it.starts_with("openflow "));
-        match (ports::check(address, flag), ours) {
-            (Ok(()), _) => Finding::ok("port", format!("{address} is free")),
-            (Err(_), Some(holder)) => Finding::ok("port", format!("{address} is used by {holder}")),
-            (Err(error), None) => Finding::fail("port", error, ""),
-        }
-    };
+    let check = |(address, flag)| port("port", address, flag);
     listeners.into_iter().map(check).collect()
+}
+
+/// Whether we can listen there, or do already.
+pub(super) fn port(check: &'static str, address: SocketAddr, flag: &str) -> Finding {
+    let ours = ports::holder_of(address.port()).filter(|it| it.starts_with("openflow "));
+    match (ports::check(address, flag), ours) {
+        (Ok(()), _) => Finding::ok(check, format!("{address} is free")),
+        (Err(_), Some(holder)) => Finding::ok(check, format!("{address} is used by {holder}")),
+        (Err(error), None) => Finding::fail(check, error, ""),
+    }
 }
 
 fn data_folder(folder: &Path) -> Finding {

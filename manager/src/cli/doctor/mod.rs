@@ -1,6 +1,8 @@
 //! `openflow doctor`: is this host fit, and what to do if not.
 mod checks;
+mod emqx;
 mod engine;
+mod mqtt;
 
 use std::process::ExitCode;
 

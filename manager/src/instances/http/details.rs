@@ -72,7 +72,11 @@ async fn logs(
     let lines = instances.parts.runtime.logs(id, tail, query.follow).await;
     let body = match lines {
         Ok(lines) => {
-            let shut_out = instances.until_shut_out(actor, instance.project);
+            let (identity, changes) = (
+                instances.parts.identity.clone(),
+                instances.parts.changes.clone(),
+            );
+            let shut_out = identity.until_shut_out(changes, actor, instance.project);
             let lines = lines.take_until(Box::pin(shut_out));
             Body::from_stream(lines.map_err(axum::BoxError::from))
         }

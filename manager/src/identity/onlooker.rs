@@ -1,10 +1,9 @@
 //! Streams outlive the request that opened them; the right to them may end.
 use std::time::Duration;
 
-use super::{Error, Instances};
+use super::{Error, Identity, Role};
 use crate::{
-    db::{Change, Topic},
-    identity::Role,
+    db::{Change, Changes, Topic},
     kernel::{Actor, DomainError as _, Kind, ProjectId},
 };
 
@@ -12,22 +11,19 @@ use crate::{
 /// told to nobody.
 const RECHECK: Duration = Duration::from_secs(15);
 
-impl Instances {
+impl Identity {
     /// Fails unless the actor is still signed in and sees the project.
-    pub(super) async fn still_looks(&self, actor: &Actor, project: ProjectId) -> Result<(), Error> {
-        let identity = &self.parts.identity;
-        identity.still_signed_in(actor).await?;
-        let mut tx = self.parts.db.begin_as(actor).await?;
-        identity
-            .require(&mut tx, actor, project, Role::Viewer)
-            .await?;
+    pub async fn still_looks(&self, actor: &Actor, project: ProjectId) -> Result<(), Error> {
+        self.still_signed_in(actor).await?;
+        let mut tx = self.db.begin_as(actor).await?;
+        self.require(&mut tx, actor, project, Role::Viewer).await?;
         Ok(())
     }
 
     /// Returns when the actor may no longer look at the project. A database
     /// that is away shuts nobody out.
-    pub(super) async fn until_shut_out(self, actor: Actor, project: ProjectId) {
-        let mut changes = self.parts.changes.subscribe();
+    pub async fn until_shut_out(self, changes: Changes, actor: Actor, project: ProjectId) {
+        let mut changes = changes.subscribe();
         let mut period = tokio::time::interval(RECHECK);
         loop {
             tokio::select! {
