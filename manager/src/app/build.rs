@@ -132,6 +132,7 @@ impl Core {
             .merge(mqtt::hook::router(
                 system.mqtt.clone(),
                 settings.secrets.hook.clone(),
+                system.clock.clone(),
             ))
             .method_not_allowed_fallback(web::method_not_allowed);
         let for_people = for_people(api.merge(openapi::pages(document)), &identity);

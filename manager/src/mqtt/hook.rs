@@ -1,5 +1,5 @@
 //! `POST /mqtt/auth`: the body and the answers of EMQX's HTTP authenticator.
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc};
 
 use axum::{
     Router,
@@ -9,15 +9,16 @@ use axum::{
     routing::post,
 };
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use super::{
     ClientIds, ConnectAttempt, Denial, Foundation, Verdict, Who,
     acl::{self, AclRule},
-    model,
+    console_may_connect, console_project, model,
 };
 use crate::{
     crypto::constant_time_eq,
-    kernel::Secret,
+    kernel::{Clock, Secret},
     web::{Json, Problem},
 };
 
@@ -29,14 +30,19 @@ const BODY_BYTES_MAX: usize = 64 << 10;
 struct Hook {
     foundation: Foundation,
     secret: Secret,
+    clock: Arc<dyn Clock>,
 }
 
 /// Answers only callers that show the shared secret.
-pub fn router(foundation: Foundation, secret: Secret) -> Router {
+pub fn router(foundation: Foundation, secret: Secret, clock: Arc<dyn Clock>) -> Router {
     Router::new()
         .route("/mqtt/auth", post(auth))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-        .with_state(Hook { foundation, secret })
+        .with_state(Hook {
+            foundation,
+            secret,
+            clock,
+        })
 }
 
 /// Fields that we do not use may be there.
@@ -92,7 +98,7 @@ async fn auth(
     // A broker takes anything but a clear answer for "ask somebody else".
     let body = body.unwrap_or_default();
     Ok(Json(match serde_json::from_slice::<AuthBody<'_>>(&body) {
-        Ok(body) => decide(&hook.foundation, &body),
+        Ok(body) => decide(&hook, &body),
         Err(error) => {
             metrics::counter!("openflow_mqtt_auth_total", "result" => Denial::Malformed.as_str())
                 .increment(1);
@@ -102,33 +108,55 @@ async fn auth(
     }))
 }
 
-fn decide(foundation: &Foundation, body: &AuthBody<'_>) -> Answer {
+fn decide(hook: &Hook, body: &AuthBody<'_>) -> Answer {
     let attempt = ConnectAttempt {
         username: &body.username,
         password: &body.password,
         client_id: &body.clientid,
         address: body.peerhost.as_deref().and_then(|it| it.parse().ok()),
     };
-    let verdict = foundation
-        .credentials
-        .authenticate(&attempt, ClientIds::Prefixed);
-    match verdict {
+    if let Some(project) = console_project(attempt.username) {
+        return decide_console(hook, project, &attempt);
+    }
+    let Foundation {
+        credentials,
+        events,
+        ..
+    } = &hook.foundation;
+    match credentials.authenticate(&attempt, ClientIds::Prefixed) {
         Verdict::Deny(_) => Answer::Deny { result: "deny" },
         Verdict::Allow { project, rules } => {
-            foundation.events.connected(Who {
+            events.connected(Who {
                 project,
                 username: attempt.username,
                 client_id: model::own_client_id(&attempt).unwrap_or_default(),
                 address: attempt.address,
             });
-            Answer::Allow {
-                result: "allow",
-                is_superuser: false,
-                client_attrs: ClientAttrs {
-                    tenant: format!("ff/{project}/"),
-                },
-                acl: rules.map(|it| acl::acl(&it)),
-            }
+            allow(project, rules.map(|it| acl::acl(&it)))
         }
+    }
+}
+
+/// A manager that looks at the project's topics for somebody.
+fn decide_console(hook: &Hook, project: Uuid, attempt: &ConnectAttempt<'_>) -> Answer {
+    let now = hook.clock.now();
+    let allowed = console_may_connect(&hook.secret, project, attempt.password, now)
+        && model::own_client_id(attempt).is_some();
+    let result = if allowed { "console" } else { "console_denied" };
+    metrics::counter!("openflow_mqtt_auth_total", "result" => result).increment(1);
+    match allowed {
+        true => allow(project, None),
+        false => Answer::Deny { result: "deny" },
+    }
+}
+
+fn allow(project: Uuid, acl: Option<Vec<AclRule>>) -> Answer {
+    Answer::Allow {
+        result: "allow",
+        is_superuser: false,
+        client_attrs: ClientAttrs {
+            tenant: format!("ff/{project}/"),
+        },
+        acl,
     }
 }
