@@ -363,3 +363,32 @@ pub(crate) fn packet(first: u8, body: &[u8]) -> Vec<u8> {
     packet.extend_from_slice(body);
     packet
 }
+
+impl Client {
+    /// The texts of messages until this one, without it.
+    pub(crate) async fn next_until_text(&mut self, last: &str) -> Vec<String> {
+        let mut texts = Vec::new();
+        loop {
+            let text = self.next().await.text();
+            if text == last {
+                return texts;
+            }
+            texts.push(text);
+        }
+    }
+
+    /// Waits for so many PUBACKs, and for a PINGRESP after them.
+    pub(crate) async fn ping_after_acks(&mut self, count: usize) {
+        for _ in 0..count {
+            self.expect(0x40).await;
+        }
+        self.ping().await;
+    }
+}
+
+impl Client {
+    /// For a client that may be cut meanwhile.
+    pub(crate) async fn send_or_end(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).await.ok();
+    }
+}
