@@ -1,4 +1,9 @@
 //! Nothing of one tenant reaches another.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a failed step fails the test"
+)]
 mod support;
 
 use support::{A, B, Options, TestBroker, V4, V5};

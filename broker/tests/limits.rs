@@ -1,4 +1,9 @@
 //! Everything has a limit, and a client that goes too far harms only itself.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a failed step fails the test"
+)]
 mod support;
 
 use std::time::Duration;

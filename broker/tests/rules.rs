@@ -1,4 +1,9 @@
 //! Topic rules, and what a client of MQTT 5 gets of a message.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a failed step fails the test"
+)]
 mod support;
 
 use std::sync::Arc;

@@ -1,4 +1,9 @@
 //! Client ids, sessions, and what a restart keeps.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a failed step fails the test"
+)]
 mod support;
 
 use openflow_broker::{Limits, Message, Qos};

@@ -1,4 +1,9 @@
 //! TLS and WebSocket.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a failed step fails the test"
+)]
 mod support;
 
 use std::{net::SocketAddr, sync::Arc};

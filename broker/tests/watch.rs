@@ -1,4 +1,9 @@
 //! Looking on and publishing from the program.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a failed step fails the test"
+)]
 mod support;
 
 use futures_util::StreamExt as _;
