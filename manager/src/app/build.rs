@@ -104,15 +104,7 @@ impl Core {
             broker: system.broker.clone(),
         });
         let feed = feed(settings, &system, address).await?;
-        let broker = system.broker.clone();
-        let mqtt = Mqtt::new(mqtt::Parts {
-            db: db.clone(),
-            clock,
-            identity: identity.clone(),
-            foundation: system.mqtt.clone(),
-            info: broker_info::broker_info(&settings.config, broker.kind()),
-            broker,
-        });
+        let mqtt = mqtt(settings, &system, &identity);
         let instance_side = InstanceSide::default();
         let (api, document) = openapi::router()
             .merge(health::router(db.clone(), runtime, mqtt.clone()))
@@ -184,6 +176,18 @@ impl Core {
             },
         );
     }
+}
+
+fn mqtt(settings: &Settings, system: &System, identity: &Identity) -> Mqtt {
+    let broker = system.broker.clone();
+    Mqtt::new(mqtt::Parts {
+        db: system.db.clone(),
+        clock: system.clock.clone(),
+        identity: identity.clone(),
+        foundation: system.mqtt.clone(),
+        info: broker_info::broker_info(&settings.config, broker.kind()),
+        broker,
+    })
 }
 
 async fn feed(

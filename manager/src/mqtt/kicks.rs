@@ -1,15 +1,18 @@
 //! Ends the connections of those who lost their credentials.
 //!
 //! Each manager does so when its own answers have changed; so nobody comes back
-//! by another manager that did not know yet.
+//! by another manager that did not know yet. And it does so twice, a moment
+//! apart: a CONNECT that was let in just before may not have been among the
+//! broker's connections yet.
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
+    mem::take,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use futures_util::{StreamExt as _, stream};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -24,6 +27,7 @@ use crate::jobs::Wake;
 const PENDING_MAX: usize = 100_000;
 const AT_ONCE: usize = 8;
 const TIMEOUT: Duration = Duration::from_secs(10);
+const SECOND_AFTER: Duration = Duration::from_secs(1);
 const PAUSE_MIN: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(30);
 
@@ -36,9 +40,11 @@ pub(super) struct Revoked {
 
 #[derive(Clone, Debug)]
 struct Kick {
+    username: String,
     project: Uuid,
     name: String,
     why: Revocation,
+    is_second: bool,
 }
 
 impl Revoked {
@@ -46,30 +52,29 @@ impl Revoked {
         &self,
         revoked: impl Iterator<Item = (&'a String, &'a Credential, Revocation)>,
     ) {
-        self.put(revoked.map(|(username, it, why)| {
-            let kick = Kick {
-                project: it.project,
-                name: it.name.clone(),
-                why,
-            };
-            (username.clone(), kick)
+        self.put(revoked.map(|(username, it, why)| Kick {
+            username: username.clone(),
+            project: it.project,
+            name: it.name.clone(),
+            why,
+            is_second: false,
         }));
     }
 
-    fn put(&self, kicks: impl Iterator<Item = (String, Kick)>) {
+    fn put(&self, kicks: impl Iterator<Item = Kick>) {
         let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
         let room = PENDING_MAX.saturating_sub(pending.len());
-        for (username, kick) in kicks.take(room) {
-            pending.entry(username).or_insert(kick);
+        for kick in kicks.take(room) {
+            pending.insert(kick.username.clone(), kick);
         }
         if !pending.is_empty() {
             self.wake.now();
         }
     }
 
-    fn take(&self) -> HashMap<String, Kick> {
+    fn take(&self) -> Vec<Kick> {
         let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::take(&mut *pending)
+        take(&mut *pending).into_values().collect()
     }
 }
 
@@ -78,6 +83,69 @@ pub(super) struct Kicker {
     pub(super) credentials: Credentials,
     pub(super) broker: SharedBroker,
     pub(super) events: EventSink,
+}
+
+/// What is to be done again.
+#[derive(Default)]
+struct Left {
+    /// When it is time for the second kick.
+    second: VecDeque<(Instant, Kick)>,
+    failed: Vec<Kick>,
+    retry_at: Option<Instant>,
+    failures: u32,
+}
+
+impl Left {
+    /// Until something is due.
+    async fn due(&mut self) -> Vec<Kick> {
+        let second_at = self.second.front().map(|it| it.0);
+        let at = [second_at, self.retry_at].into_iter().flatten().min();
+        match at {
+            Some(at) => sleep_until(at).await,
+            None => std::future::pending().await,
+        }
+        let now = Instant::now();
+        if self.retry_at.is_some_and(|it| it <= now) {
+            self.retry_at = None;
+            return take(&mut self.failed);
+        }
+        let n = self.second.iter().take_while(|it| it.0 <= now).count();
+        self.second.drain(..n).map(|it| it.1).collect()
+    }
+
+    fn note(&mut self, (kick, result): (Kick, Result<(), BrokerError>)) {
+        match result {
+            Ok(()) if kick.is_second => {}
+            Ok(()) => {
+                let is_second = true;
+                let second = Kick { is_second, ..kick };
+                let at = Instant::now() + SECOND_AFTER;
+                self.second.push_back((at, second));
+            }
+            Err(BrokerError::Unsupported(why)) => {
+                // Trying again would not help.
+                let name = kick.username;
+                tracing::warn!("MQTT user {name} stays connected: {why}");
+            }
+            Err(error) => {
+                tracing::debug!(%error, "cannot disconnect MQTT user {}: {error}", kick.username);
+                self.failed.push(kick);
+            }
+        }
+    }
+
+    /// Decides when the failed ones are due, if that is not decided yet.
+    fn schedule(&mut self) {
+        if self.failed.is_empty() {
+            self.failures = 0;
+        } else if self.retry_at.is_none() {
+            let pause = PAUSE_MAX.min(PAUSE_MIN * 2_u32.pow(self.failures.min(8)));
+            let n = self.failed.len();
+            tracing::warn!("{n} MQTT users are not disconnected yet; next try in {pause:?}");
+            self.retry_at = Some(Instant::now() + pause);
+            self.failures += 1;
+        }
+    }
 }
 
 impl Kicker {
@@ -91,60 +159,48 @@ impl Kicker {
 
     async fn work(&self) {
         let revoked = self.credentials.revoked();
-        let mut pause = PAUSE_MIN;
-        // What did not work waits for its next try; what is new does not.
-        let (mut failed, mut retry_at) = (Vec::new(), Instant::now());
+        let mut left = Left::default();
         loop {
-            tokio::select! {
-                () = revoked.wake.notified() => {}
-                () = tokio::time::sleep_until(retry_at), if !failed.is_empty() => {
-                    revoked.put(failed.drain(..));
-                }
-            }
-            let left: Vec<_> = stream::iter(revoked.take())
-                .map(|(username, kick)| self.kick(username, kick))
+            // What is new does not wait for what did not work.
+            let batch = tokio::select! {
+                () = revoked.wake.notified() => revoked.take(),
+                due = left.due() => due,
+            };
+            let outcomes: Vec<_> = stream::iter(batch)
+                .map(|kick| self.kick(kick))
                 .buffer_unordered(AT_ONCE)
-                .filter_map(std::future::ready)
                 .collect()
                 .await;
-            failed.extend(left);
-            if failed.is_empty() {
-                pause = PAUSE_MIN;
-            } else if retry_at <= Instant::now() {
-                let n = failed.len();
-                tracing::warn!("{n} MQTT users are not disconnected yet; next try in {pause:?}");
-                retry_at = Instant::now() + pause;
-                pause = PAUSE_MAX.min(pause * 2);
-            }
+            outcomes.into_iter().for_each(|it| left.note(it));
+            left.schedule();
         }
     }
 
-    /// Gives it back when it has to be tried again.
-    async fn kick(&self, username: String, kick: Kick) -> Option<(String, Kick)> {
-        let asked = self.broker.kick(std::slice::from_ref(&username));
-        let error = match tokio::time::timeout(TIMEOUT, asked).await {
-            Ok(Ok(0)) => return None,
-            Ok(Ok(_)) => {
-                metrics::counter!("openflow_mqtt_kicks_total").increment(1);
-                let who = Who {
-                    project: kick.project,
-                    username: &username,
-                    client_id: "",
-                    address: None,
-                };
-                self.events.kicked(who, kick.name, kick.why.explain());
-                return None;
+    async fn kick(&self, kick: Kick) -> (Kick, Result<(), BrokerError>) {
+        let asked = self.broker.kick(std::slice::from_ref(&kick.username));
+        let result = match tokio::time::timeout(TIMEOUT, asked).await {
+            Ok(Ok(n)) => {
+                if 0 < n {
+                    self.kicked(&kick);
+                }
+                Ok(())
             }
-            Ok(Err(error)) => error,
-            Err(_) => BrokerError::Unavailable("no answer in time".to_owned()),
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(BrokerError::Unavailable("no answer in time".to_owned())),
         };
-        if let BrokerError::Unsupported(why) = &error {
-            // Trying again would not help.
-            tracing::warn!("MQTT user {username} stays connected: {why}");
-            return None;
-        }
-        tracing::debug!(%error, "cannot disconnect MQTT user {username}: {error}");
-        Some((username, kick))
+        (kick, result)
+    }
+
+    fn kicked(&self, kick: &Kick) {
+        metrics::counter!("openflow_mqtt_kicks_total").increment(1);
+        let who = Who {
+            project: kick.project,
+            username: &kick.username,
+            client_id: "",
+            address: None,
+        };
+        self.events
+            .kicked(who, kick.name.clone(), kick.why.explain());
     }
 
     /// EMQX kept its connections while no manager was there, and somebody's
@@ -161,7 +217,7 @@ impl Kicker {
                 return;
             }
             tracing::debug!(%error, "cannot look for strangers at the MQTT broker: {error}");
-            tokio::time::sleep(pause).await;
+            sleep(pause).await;
             pause = PAUSE_MAX.min(pause * 2);
         }
     }
@@ -184,7 +240,13 @@ impl Kicker {
                     Some(_) => return None,
                 };
                 let name = credential.map_or_else(|| it.username.clone(), |it| it.name.clone());
-                Some((it.username, Kick { project, name, why }))
+                Some(Kick {
+                    username: it.username,
+                    project,
+                    name,
+                    why,
+                    is_second: false,
+                })
             });
             self.credentials.revoked().put(strangers);
         }
