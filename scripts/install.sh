@@ -36,6 +36,7 @@ if [ -n "$test" ]; then
   want chromium have chromium
   want nginx-light have nginx
   want wrk have wrk
+  want mosquitto have mosquitto
   want mosquitto-clients have mosquitto_sub
   want docker-compose compose_present
   want e2fsprogs have mkfs.ext4
@@ -59,10 +60,18 @@ if [ ${#missing[@]} -gt 0 ]; then
   fi
   apt() { as_root env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 "$@"; }
   with_progress "apt-get update" apt update -q || warn "apt-get update failed; going on with the package lists that are there"
+  # Debian starts nginx and mosquitto as services, on ports that are Openflow's or somebody else's; the tests start their
+  # own. This file is asked before a package starts its service; an operator's own one is left as it is.
+  policy=/usr/sbin/policy-rc.d
+  if [ -n "$test" ] && [ ! -e $policy ]; then
+    trap 'as_root rm -f $policy' EXIT
+    printf '#!/bin/sh\ncase "$1" in nginx* | mosquitto*) exit 101 ;; esac\n' | as_root install -m 755 /dev/stdin $policy
+  fi
   with_progress "apt-get install" apt install -y -q --no-install-recommends "${missing[@]}" ||
     die "the packages could not be installed; the reason is above"
-  # Debian starts nginx with its default page on port 80; the tests start their own.
-  if systemd_runs && [[ " ${missing[*]} " == *' nginx-light '* ]]; then as_root systemctl disable --now --quiet nginx || true; fi
+  for package in nginx-light mosquitto; do # nor at the next boot
+    if systemd_runs && [[ " ${missing[*]} " == *" $package "* ]]; then as_root systemctl disable --now --quiet "${package%-light}" || true; fi
+  done
 else
   say "all packages are there"
 fi

@@ -8,7 +8,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower_http::{catch_panic::CatchPanicLayer, timeout::TimeoutLayer};
 use url::Url;
 
-use super::{Settings, dashboard, health, instance_side::InstanceSide, metrics, openapi};
+use super::{Secrets, Settings, dashboard, health, instance_side::InstanceSide, metrics, openapi};
 use crate::{
     access::{self, Access, InstallationSecrets, SecretName},
     audit::{self, Audit},
@@ -92,13 +92,7 @@ impl Core {
             runtime: runtime.clone(),
             settings: Arc::new(instance_settings(settings, address)?),
         });
-        let traffic = Traffic::new(traffic::Parts {
-            db: db.clone(),
-            clock: clock.clone(),
-            identity: identity.clone(),
-            changes: changes.clone(),
-            broker: system.broker.clone(),
-        });
+        let traffic = traffic(&system, &identity, &changes);
         let feed = feed(settings, &system, address).await?;
         let credentials = mqtt::Credentials::new(db.clone());
         let instance_side = InstanceSide::default();
@@ -115,16 +109,7 @@ impl Core {
             .merge(instances::http::router(instances.clone()))
             .merge(traffic::http::router(traffic))
             .split_for_parts();
-        let secret = &settings.secrets.proxy;
-        let for_programs = Router::new()
-            .merge(access::http::proxy_router(access.clone(), secret.clone()))
-            .merge(access::http::shim_router(access.clone()))
-            .merge(routing::http::router(feed.clone(), secret.clone()))
-            .merge(mqtt::hook::router(
-                credentials.clone(),
-                settings.secrets.hook.clone(),
-            ))
-            .method_not_allowed_fallback(web::method_not_allowed);
+        let for_programs = for_programs(&settings.secrets, &access, &feed, &credentials);
         let for_people = for_people(api.merge(openapi::pages(document)), &identity);
         let router = with_layers(for_people.merge(for_programs), &instance_side);
         Ok(Self {
@@ -176,6 +161,16 @@ impl Core {
     }
 }
 
+fn traffic(system: &System, identity: &Identity, changes: &Changes) -> Traffic {
+    Traffic::new(traffic::Parts {
+        db: system.db.clone(),
+        clock: system.clock.clone(),
+        identity: identity.clone(),
+        changes: changes.clone(),
+        broker: system.broker.clone(),
+    })
+}
+
 async fn feed(
     settings: &Settings,
     system: &System,
@@ -192,6 +187,23 @@ async fn feed(
         cookie_keys: vec![parse_key(cookie_key.expose())?],
     };
     Ok(routing::Feed::new(db, clock, keys, feed))
+}
+
+/// What the proxy, instances and the broker ask, each with a secret of its own.
+fn for_programs(
+    secrets: &Secrets,
+    access: &Access,
+    feed: &routing::Feed,
+    credentials: &mqtt::Credentials,
+) -> Router {
+    let proxy = || secrets.proxy.clone();
+    let hook = mqtt::hook::router(credentials.clone(), secrets.hook.clone());
+    Router::new()
+        .merge(access::http::proxy_router(access.clone(), proxy()))
+        .merge(access::http::shim_router(access.clone()))
+        .merge(routing::http::router(feed.clone(), proxy()))
+        .merge(hook)
+        .method_not_allowed_fallback(web::method_not_allowed)
 }
 
 /// What browsers and programs of people use: whoever asks is found out, and
