@@ -20,6 +20,7 @@ while IFS= read -r line; do
   case $line in
     OPENFLOW_DATA_DIR=) line+=$PWD/data ;;
     OPENFLOW_SECRET_KEYS=) line+=$(key) ;;
+    OPENFLOW_EMQX_API_KEY=) line+=openflow:$(word) ;;
     OPENFLOW_*=) line+=$(word) ;;
   esac
   printf '%s\n' "$line"

@@ -9,7 +9,8 @@ use tower_http::{catch_panic::CatchPanicLayer, timeout::TimeoutLayer};
 use url::Url;
 
 use super::{
-    Settings, broker_info, dashboard, health, instance_side::InstanceSide, metrics, openapi,
+    Secrets, Settings, broker_info, dashboard, health, instance_side::InstanceSide, metrics,
+    openapi,
 };
 use crate::{
     access::{self, Access, InstallationSecrets, SecretName},
@@ -96,13 +97,7 @@ impl Core {
             runtime: runtime.clone(),
             settings: Arc::new(instance_settings(settings, address)?),
         });
-        let traffic = Traffic::new(traffic::Parts {
-            db: db.clone(),
-            clock: clock.clone(),
-            identity: identity.clone(),
-            changes: changes.clone(),
-            broker: system.broker.clone(),
-        });
+        let traffic = traffic(&system, &identity, &changes);
         let feed = feed(settings, &system, address).await?;
         let mqtt = mqtt(settings, &system, &identity);
         let instance_side = InstanceSide::default();
@@ -116,17 +111,7 @@ impl Core {
             .merge(mqtt::http::router(mqtt.clone()))
             .merge(traffic::http::router(traffic))
             .split_for_parts();
-        let secret = &settings.secrets.proxy;
-        let for_programs = Router::new()
-            .merge(access::http::proxy_router(access.clone(), secret.clone()))
-            .merge(access::http::shim_router(access.clone()))
-            .merge(routing::http::router(feed.clone(), secret.clone()))
-            .merge(mqtt::hook::router(
-                system.mqtt.clone(),
-                settings.secrets.hook.clone(),
-                system.clock.clone(),
-            ))
-            .method_not_allowed_fallback(web::method_not_allowed);
+        let for_programs = for_programs(&settings.secrets, &system, &access, &feed);
         let for_people = for_people(api.merge(openapi::pages(document)), &identity);
         let router = with_layers(for_people.merge(for_programs), &instance_side);
         Ok(Self {
@@ -190,6 +175,16 @@ fn mqtt(settings: &Settings, system: &System, identity: &Identity) -> Mqtt {
     })
 }
 
+fn traffic(system: &System, identity: &Identity, changes: &Changes) -> Traffic {
+    Traffic::new(traffic::Parts {
+        db: system.db.clone(),
+        clock: system.clock.clone(),
+        identity: identity.clone(),
+        changes: changes.clone(),
+        broker: system.broker.clone(),
+    })
+}
+
 async fn feed(
     settings: &Settings,
     system: &System,
@@ -206,6 +201,26 @@ async fn feed(
         cookie_keys: vec![parse_key(cookie_key.expose())?],
     };
     Ok(routing::Feed::new(db, clock, keys, feed))
+}
+
+/// What the proxy, instances and the broker ask, each with a secret of its own.
+fn for_programs(
+    secrets: &Secrets,
+    system: &System,
+    access: &Access,
+    feed: &routing::Feed,
+) -> Router {
+    let proxy = &secrets.proxy;
+    Router::new()
+        .merge(access::http::proxy_router(access.clone(), proxy.clone()))
+        .merge(access::http::shim_router(access.clone()))
+        .merge(routing::http::router(feed.clone(), proxy.clone()))
+        .merge(mqtt::hook::router(
+            system.mqtt.clone(),
+            secrets.hook.clone(),
+            system.clock.clone(),
+        ))
+        .method_not_allowed_fallback(web::method_not_allowed)
 }
 
 /// What browsers and programs of people use: whoever asks is found out, and

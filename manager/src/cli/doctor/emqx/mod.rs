@@ -35,7 +35,7 @@ pub(super) async fn all(api: &EmqxApi, expected: &Expected) -> Vec<Finding> {
             findings.extend(rules::authenticators(&chain, expected));
             if let Some(id) = rules::id_of_hook(&chain) {
                 let path = format!("/authentication/{}/status", encoded(id));
-                findings.push(looked(api.get(&path).await, |it| rules::hook_status(it)));
+                findings.push(looked(api.get(&path).await, rules::hook_status));
             }
         }
         Err(error) => findings.push(unknown("its authenticators", &error)),
