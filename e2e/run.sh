@@ -5,5 +5,5 @@ set -euo pipefail
 cd "$(dirname "$0")"
 export OPENFLOW_TEST_BIN=${OPENFLOW_TEST_BIN:-$PWD/../target/debug/openflow}
 [ -x "$OPENFLOW_TEST_BIN" ] || { echo "There is no $OPENFLOW_TEST_BIN: run 'cargo build' first." >&2; exit 1; }
-[ -d node_modules/playwright-core ] || npm ci --no-audit --no-fund
+[ -d node_modules/mqtt ] || npm ci --no-audit --no-fund # what was added last
 npm test

@@ -126,6 +126,20 @@ test('a broker that was away, or refused at first, is found again', async () => 
   }
 });
 
+test('with a client id and without a clean session, what was sent meanwhile is kept', async () => {
+  const env = { ...broker.env, OPENFLOW_INSTANCE_ID: 'an-instance' };
+  const first = await startNodeRed({ userDir: seeded([]), env });
+  await deploy(first, [{ ...BROKER, clientid: '${OPENFLOW_INSTANCE_ID}', cleansession: false, autoUnsubscribe: false }, ...shout('line/in', 'line/out')]);
+  await passes(broker);
+  await first.stop();
+  broker.publish('line/in', 'meanwhile');
+  const answers = broker.subscribe('line/out');
+  const second = await startNodeRed({ userDir: first.userDir, env });
+  await until(() => answers.messages().includes('line/out MEANWHILE'));
+  await second.stop();
+  assert.match(broker.log(), /as an-instance \(/);
+});
+
 test('two instances, and two copies of the node, do not take over each other', async () => {
   const one = await startNodeRed({ userDir: seeded(shout('line/in', 'line/out')), env: broker.env });
   const copy = { ...BROKER, id: 'copy', credentials: CREDENTIALS };

@@ -17,6 +17,9 @@ const CONTAINER_GID: u32 = 1000;
 /// So many files are looked at for a folder's size; the rest is left out.
 const SIZED_FILES_MAX: usize = 200_000;
 
+/// Name and content of a file that a data folder begins with.
+pub(super) type FirstFile = (&'static str, Vec<u8>);
+
 /// The instances' data: `instances/<id>/` below the data folder, mounted at
 /// `/data`. Move the folder, move the instance.
 #[derive(Clone, Debug)]
@@ -46,14 +49,10 @@ impl DataFolders {
         }
     }
 
-    /// Makes the folder with `first` (name and content) in it. A folder that
-    /// is there is left as it is, so that no start overwrites a tenant's work.
-    /// Made beside and renamed: it is there whole or not at all.
-    pub async fn ensure(
-        &self,
-        id: InstanceId,
-        first: Option<(&'static str, Vec<u8>)>,
-    ) -> io::Result<()> {
+    /// Makes the folder with the `first` files in it. A folder that is there
+    /// is left as it is, so that no start overwrites a tenant's work. Made
+    /// beside and renamed: it is there whole or not at all.
+    pub async fn ensure(&self, id: InstanceId, first: Vec<FirstFile>) -> io::Result<()> {
         let it = self.clone();
         blocking(move || it.ensure_now(id, first)).await
     }
@@ -79,7 +78,7 @@ impl DataFolders {
         blocking(move || Ok(size_of(&path))).await.unwrap_or(0)
     }
 
-    fn ensure_now(&self, id: InstanceId, first: Option<(&'static str, Vec<u8>)>) -> io::Result<()> {
+    fn ensure_now(&self, id: InstanceId, first: Vec<FirstFile>) -> io::Result<()> {
         let path = self.path(id);
         if path.is_dir() {
             return Ok(());
@@ -101,10 +100,10 @@ impl DataFolders {
         made
     }
 
-    fn fill(&self, folder: &Path, first: Option<(&'static str, Vec<u8>)>) -> io::Result<()> {
+    fn fill(&self, folder: &Path, first: Vec<FirstFile>) -> io::Result<()> {
         DirBuilder::new().mode(0o700).create(folder)?;
         fs::set_permissions(folder, Permissions::from_mode(0o700))?;
-        if let Some((name, content)) = first {
+        for (name, content) in first {
             let file = folder.join(name);
             let mut out = OpenOptions::new()
                 .write(true)

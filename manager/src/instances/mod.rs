@@ -9,6 +9,7 @@ mod decide;
 mod environment;
 mod error;
 mod events;
+mod first_files;
 mod hostname;
 pub mod http;
 mod launch;

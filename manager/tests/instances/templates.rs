@@ -41,10 +41,18 @@ async fn an_instance_starts_as_its_template_says(pool: PgPool) {
     }
     let file = bench.folder(&it).join("flows.json");
     let written: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
-    assert_eq!(written, flows());
-    let meta = file.metadata().unwrap();
-    assert_eq!(meta.mode() & 0o777, 0o600);
-    assert_eq!((meta.uid(), meta.gid()), spec.user);
+    let nodes = written.as_array().unwrap();
+    let (broker, own) = nodes.split_last().unwrap();
+    assert_eq!(own, flows().as_array().unwrap());
+    assert_eq!(broker["id"], "openflow-broker");
+    let credentials = bench.folder(&it).join("flows_cred.json");
+    let sealed: Value = serde_json::from_slice(&std::fs::read(&credentials).unwrap()).unwrap();
+    assert!(sealed["$"].is_string() && !sealed.to_string().contains("OPENFLOW"));
+    for file in [&file, &credentials] {
+        let meta = file.metadata().unwrap();
+        assert_eq!(meta.mode() & 0o777, 0o600);
+        assert_eq!((meta.uid(), meta.gid()), spec.user);
+    }
     assert_eq!(bench.folder(&it).metadata().unwrap().mode() & 0o777, 0o700);
 
     // What the user did since is not overwritten, whatever is started.

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     audit::{self, Event},
-    instances::{Error, Status, node_red, seen, spec},
+    instances::{Error, Status, first_files, node_red, seen, spec},
     kernel::Actor,
     runtime::{self, ContainerState, Observed, Probe},
 };
@@ -88,14 +88,15 @@ impl Reconciler {
             runtime.stop(id).await?;
             runtime.remove(id).await?;
         }
-        let flows = look
-            .inside
-            .flows
-            .as_ref()
-            .map(|it| ("flows.json", it.to_string().into_bytes()));
+        let inside = &look.inside;
+        let first = first_files::of(
+            look.row.engine,
+            inside.flows.as_ref(),
+            &inside.keys.credential_secret,
+        );
         self.instances
             .folders
-            .ensure(id, flows)
+            .ensure(id, first)
             .await
             .map_err(|error| {
                 Error::DataFolder(match error.kind() {
