@@ -37,6 +37,7 @@ if [ -n "$test" ]; then
   want nginx-light have nginx
   want wrk have wrk
   want mosquitto-clients have mosquitto_sub
+  want python3-paho-mqtt /usr/bin/python3 -c "import paho.mqtt.client"
   want docker-compose compose_present
   want e2fsprogs have mkfs.ext4
   want openssl have openssl
