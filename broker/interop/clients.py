@@ -89,8 +89,9 @@ class PahoClient:
             choose["properties"].SessionExpiryInterval = 300 if session else 0
         self.client.connect(account.host, account.websocket if websocket else account.port, 60, **choose)
         self.client.loop_start()
-        if not self.connected.wait(PATIENCE):
-            raise AssertionError(f"no CONNACK ({self.refusal})")
+        if not self.connected.wait(PATIENCE) or self.refusal:
+            self.client.loop_stop()
+            raise AssertionError(f"not connected: {self.refusal or 'no CONNACK'}")
 
     refusal = None
 
@@ -98,7 +99,6 @@ class PahoClient:
         failed = code.is_failure if hasattr(code, "is_failure") else code != 0
         if failed or getattr(code, "value", 0) >= 0x80:
             self.refusal = str(code)
-            return
         self.present = bool(flags["session present"] if isinstance(flags, dict) else flags.session_present)
         self.connected.set()
 
@@ -130,7 +130,7 @@ class PahoClient:
 
 
 def mosquitto(program, account, version, *arguments):
-    flag = {"3.1.1": "mqttv311", "5": "mqttv5"}[version]
+    flag = {"3.1": "mqttv31", "3.1.1": "mqttv311", "5": "mqttv5"}[version]
     return ["stdbuf", "-oL", program, "-h", account.host, "-p", str(account.port), "-u", account.username,
             "-P", account.password, "-V", flag, *arguments]
 
@@ -326,7 +326,7 @@ def over_websocket(account):
 
 
 def refused(account):
-    """A wrong password is refused, and the client is told that it was."""
+    """A wrong password is refused, and the client is told that it was; MQTT 3.1 as well."""
     wrong = Account(account, account.username, account.password + "x")
     for version in VERSIONS:
         done = subprocess.run(mosquitto("mosquitto_pub", wrong, version, "-t", "x", "-m", "x"), timeout=PATIENCE,
@@ -334,6 +334,10 @@ def refused(account):
         said = (done.stderr + done.stdout).lower()
         check(done.returncode != 0 and ("user name or password" in said or "authori" in said),
               f"{version}: {done.returncode} {said}")
+    done = subprocess.run(mosquitto("mosquitto_pub", account, "3.1", "-t", "x", "-m", "x"), timeout=PATIENCE,
+                          check=False, capture_output=True, text=True)
+    said = (done.stderr + done.stdout).lower()
+    check(done.returncode != 0 and "protocol version" in said, f"3.1: {done.returncode} {said}")
 
 
 CHECKS = [every_pair, retained, wills, sessions, shared, properties_of_5, refused]
