@@ -187,7 +187,7 @@ def arguments():
     parser.add_argument("--only", action="append", help="only this test")
     parser.add_argument("--expected", type=pathlib.Path, help="failures that are known")
     parser.add_argument("--limit", type=int, default=45, help="seconds for one test")
-    parser.add_argument("--tries", type=int, default=2, help="how often a test may fail before it is a failure")
+    parser.add_argument("--tries", type=int, default=4, help="how often a test may fail before it is a failure")
     parser.add_argument("--logs", type=pathlib.Path, help="folder for the output of each test")
     options = parser.parse_args()
     if options.logs:
