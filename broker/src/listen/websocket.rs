@@ -53,7 +53,6 @@ pub(super) async fn accept<S: AsyncRead + AsyncWrite + Unpin>(
     })
 }
 
-#[expect(clippy::result_large_err, reason = "the library's signature")]
 fn check(request: &Request, mut response: Response) -> Result<Response, ErrorResponse> {
     if request.uri().path() != PATH {
         return Err(refusal(StatusCode::NOT_FOUND));
