@@ -1,13 +1,14 @@
 //! The broker alone, for interoperability tests and measurements.
 //!
 //! `cargo run -p openflow-broker --example stand_alone -- --tcp 127.0.0.1:1883 --users users.txt`
-//! where each line of the file is `username password tenant-uuid`.
+//! where each line of the file is `username password tenant-uuid`, and two more words if the user may not do
+//! everything: what may be published and subscribed to, as filters with commas between, `*` for everything.
 use std::{collections::HashMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use clap::Parser;
 use openflow_broker::{
     Attempt, Authenticator, Broker, Connection, DropReason, Events, Grant, Limits, Refusal,
-    Refused, Settings, drop_layer, listen,
+    Refused, Settings, TopicRules, drop_layer, listen,
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 use tokio::net::TcpListener;
@@ -35,7 +36,7 @@ struct Options {
     cert: Option<PathBuf>,
     #[arg(long)]
     key: Option<PathBuf>,
-    /// A line for each: username password tenant-uuid
+    /// A line for each: username password tenant-uuid [publish subscribe]
     #[arg(long)]
     users: Option<PathBuf>,
     /// The tenant of clients that give no user name.
@@ -54,23 +55,28 @@ struct Options {
 }
 
 struct Users {
-    known: HashMap<String, (String, Uuid)>,
+    known: HashMap<String, (String, Grant)>,
     anonymous: Option<Uuid>,
 }
 
 impl Authenticator for Users {
     fn authenticate(&self, attempt: &Attempt<'_>) -> Result<Grant, Refusal> {
-        let tenant = match self.known.get(attempt.username) {
-            Some((password, tenant)) if password.as_bytes() == attempt.password => Some(*tenant),
-            None if attempt.username.is_empty() => self.anonymous,
+        let grant = match self.known.get(attempt.username) {
+            Some((password, grant)) if password.as_bytes() == attempt.password => {
+                Some(grant.clone())
+            }
+            None if attempt.username.is_empty() => self.anonymous.map(|tenant| Grant {
+                tenant,
+                rules: None,
+            }),
             _ => None,
         };
-        let tenant = tenant.ok_or(Refusal::BadCredentials)?;
-        Ok(Grant {
-            tenant,
-            rules: None,
-        })
+        grant.ok_or(Refusal::BadCredentials)
     }
+}
+
+fn filters(word: &str) -> Option<Vec<String>> {
+    (word != "*").then(|| word.split(',').map(str::to_owned).collect())
 }
 
 impl Users {
@@ -79,14 +85,21 @@ impl Users {
         if let Some(path) = &options.users {
             for line in std::fs::read_to_string(path)?.lines() {
                 let words: Vec<_> = line.split_whitespace().collect();
-                match words[..] {
-                    [] => {}
-                    [user, password, tenant] => {
-                        let entry = (password.to_owned(), tenant.parse()?);
-                        known.insert(user.to_owned(), entry);
+                let (user, password, tenant, rules) = match words[..] {
+                    [] => continue,
+                    [user, password, tenant] => (user, password, tenant, None),
+                    [user, password, tenant, publish, subscribe] => {
+                        let rules = TopicRules {
+                            publish: filters(publish),
+                            subscribe: filters(subscribe),
+                        };
+                        (user, password, tenant, Some(Arc::new(rules)))
                     }
                     _ => return Err(format!("not 'username password tenant': {line}").into()),
-                }
+                };
+                let tenant = tenant.parse()?;
+                let entry = (password.to_owned(), Grant { tenant, rules });
+                known.insert(user.to_owned(), entry);
             }
         }
         Ok(Self {
