@@ -207,11 +207,10 @@ impl Admitted {
         connect.extend_from_slice(&rest);
         let link = Link::new(Arc::clone(&conn), stream, connect.freeze());
         let transport = BrokerTransport::WebSocket(Box::new(CoreStream(Arc::clone(&link))));
-        let version = usize::from(conn.protocol == Protocol::V5);
         let handler = ClientHandler::new(
             transport,
             conn.peer,
-            Arc::clone(&inner.configs[version]),
+            Arc::clone(&inner.config),
             Arc::clone(&tenant.router),
             Arc::new(Gate {
                 conn: Arc::clone(&conn),
