@@ -135,6 +135,7 @@ impl Broker {
     /// When the files cannot be removed.
     pub async fn purge(&self, tenant: Uuid) -> io::Result<()> {
         if let Some(core) = self.0.tenants.get(tenant) {
+            core.closing.cancel();
             self.end(&core.conns(), "the tenant is removed", 0x98);
             wait_until(|| core.conns().is_empty()).await;
         }
