@@ -7,6 +7,8 @@
 )]
 mod support;
 
+use std::time::Duration;
+
 use openflow_broker::{DropReason, Limits, drop_layer};
 use support::{A, Options, TestBroker, V4, V5, until};
 use tracing_subscriber::{
@@ -51,13 +53,18 @@ async fn burst(test: &TestBroker, count: usize) -> Vec<support::client::Publish>
     let mut sender = test.client(V4, "ada", "s").await;
     let mut bytes = Vec::new();
     for number in 0..count {
-        bytes.extend(sender.publish_packet("x", number.to_string().as_bytes(), 0, &[]));
+        bytes.extend(sender.publish_packet("x", format!("{number:0300}").as_bytes(), 0, &[]));
     }
     let sending = async {
         sender.send(&bytes).await;
         sender.publish("end", "", 1, false).await;
     };
-    let (messages, ()) = tokio::join!(reader.until("end"), sending);
+    // More than the sockets and a lane hold comes while the reader is busy with something else.
+    let reading = async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        reader.until("end").await
+    };
+    let (messages, ()) = tokio::join!(reading, sending);
     messages
 }
 
@@ -66,7 +73,7 @@ async fn a_burst_on_one_thread_arrives_complete_and_in_order() {
     let test = unlimited().await;
     let messages = burst(&test, 100_000).await;
     let numbers = messages.iter().map(|message| message.text());
-    assert!(numbers.eq((0..100_000).map(|number| format!("x {number}"))));
+    assert!(numbers.eq((0..100_000).map(|number| format!("x {number:0300}"))));
     assert_eq!(dropped(&test, DropReason::Lane), 0);
 }
 
@@ -75,7 +82,7 @@ async fn a_burst_on_many_threads_arrives_complete_and_in_order() {
     let test = unlimited().await;
     let messages = burst(&test, 100_000).await;
     let numbers = messages.iter().map(|message| message.text());
-    assert!(numbers.eq((0..100_000).map(|number| format!("x {number}"))));
+    assert!(numbers.eq((0..100_000).map(|number| format!("x {number:0300}"))));
     assert_eq!(dropped(&test, DropReason::Lane), 0);
 }
 
