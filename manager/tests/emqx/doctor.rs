@@ -11,7 +11,7 @@ const HOOK_SECRET: &str = "the-hook-secret-of-the-test";
 const MANAGER_PORT: u16 = 4071;
 
 /// As `emqx/emqx.conf` has it.
-fn well_set_up(fake: &FakeEmqx) {
+pub(crate) fn well_set_up(fake: &FakeEmqx) {
     let authenticator = json!({"id": "password_based:http", "mechanism": "password_based", "backend": "http",
         "enable": true, "method": "post", "url": format!("http://127.0.0.1:{MANAGER_PORT}/mqtt/auth"),
         "headers": {"content-type": "application/json", "x-openflow-hook-secret": HOOK_SECRET},
@@ -46,7 +46,7 @@ fn well_set_up(fake: &FakeEmqx) {
 }
 
 /// The findings about the broker.
-async fn doctor(variables: &[(&str, &str)]) -> Vec<Value> {
+pub(crate) async fn doctor(variables: &[(&str, &str)]) -> Vec<Value> {
     let data = tempfile::tempdir().unwrap();
     let output = Command::new(env!("CARGO_BIN_EXE_openflow"))
         .args(["doctor", "--json"])

@@ -61,7 +61,7 @@ impl FakeEmqx {
         url_of(address)
     }
 
-    fn router(&self) -> Router {
+    pub(crate) fn router(&self) -> Router {
         let api = Router::new()
             .route("/clients", get(clients))
             .route("/clients/kickout/bulk", post(kickout))

@@ -4,5 +4,6 @@
 mod doctor;
 mod driver;
 mod fake;
+mod tls;
 mod trouble;
 mod watch;

@@ -1,4 +1,8 @@
 //! MQTT 5 packets on a stream, none larger than a limit.
+//!
+//! Only the packets' encoding is a library's. The client that goes with it
+//! queues without a limit what nobody has looked at, and brings a TLS provider
+//! of its own.
 use std::{io, time::Duration};
 
 use bytes::{Buf as _, Bytes, BytesMut};
