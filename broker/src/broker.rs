@@ -47,7 +47,7 @@ pub(crate) struct Inner {
     pub(crate) events: Arc<dyn Events>,
     pub(crate) tenants: Tenants,
     pub(crate) gatekeeper: Gatekeeper,
-    pub(crate) configs: [Arc<BrokerConfig>; 2],
+    pub(crate) config: Arc<BrokerConfig>,
     pub(crate) stopping: CancellationToken,
     next_id: AtomicU64,
     /// Counted, so that a connection that was let in meanwhile asks again.
@@ -70,9 +70,9 @@ impl Broker {
         tokio::fs::create_dir_all(&settings.dir).await?;
         empty_trash(&settings.dir).await?;
         let (settings, runtime) = (Arc::new(settings), Handle::current());
-        let config = |v5| Arc::new(hooks::config(&settings.limits, Arc::clone(&events), v5));
+        let config = hooks::config(&settings.limits, Arc::clone(&events));
         let broker = Self(Arc::new(Inner {
-            configs: [config(false), config(true)],
+            config: Arc::new(config),
             authenticator,
             tenants: Tenants::new(Arc::clone(&settings), runtime.clone()),
             gatekeeper: Gatekeeper::new(&settings.limits),
@@ -135,6 +135,7 @@ impl Broker {
     /// When the files cannot be removed.
     pub async fn purge(&self, tenant: Uuid) -> io::Result<()> {
         if let Some(core) = self.0.tenants.get(tenant) {
+            core.closing.cancel();
             self.end(&core.conns(), "the tenant is removed", 0x98);
             wait_until(|| core.conns().is_empty()).await;
         }

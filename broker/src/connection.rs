@@ -20,8 +20,10 @@ use crate::{
     window::{Meter, Window},
 };
 
-/// Payload bytes of QoS 2 messages that one client has begun and not finished.
+/// Of QoS 2 messages that one client has begun and not finished.
 const UNFINISHED_BYTES_MAX: usize = 32 << 20;
+/// What each of them takes besides its payload.
+const UNFINISHED_OVERHEAD_BYTES: usize = 512;
 
 pub(crate) struct Conn {
     pub(crate) id: u64,
@@ -59,7 +61,13 @@ pub(crate) struct State {
     inflight: AtomicUsize,
     /// What the tenant had taken when this client had nothing waiting.
     caught_up: AtomicU64,
-    unfinished: Mutex<HashMap<u16, usize>>,
+    unfinished: Mutex<Unfinished>,
+}
+
+#[derive(Default)]
+struct Unfinished {
+    messages: HashMap<u16, usize>,
+    bytes: usize,
 }
 
 impl Conn {
@@ -152,12 +160,17 @@ impl Conn {
     /// A QoS 2 message has begun; false if the client has too much of them.
     pub(crate) fn begin_exact(&self, packet_id: u16, bytes: usize) -> bool {
         let mut unfinished = lock(&self.state.unfinished);
-        unfinished.insert(packet_id, bytes);
-        unfinished.values().sum::<usize>() <= UNFINISHED_BYTES_MAX
+        let bytes = bytes + UNFINISHED_OVERHEAD_BYTES;
+        let replaced = unfinished.messages.insert(packet_id, bytes);
+        unfinished.bytes += bytes;
+        unfinished.bytes -= replaced.unwrap_or_default();
+        unfinished.bytes <= UNFINISHED_BYTES_MAX
     }
 
     pub(crate) fn finish_exact(&self, packet_id: u16) {
-        lock(&self.state.unfinished).remove(&packet_id);
+        let mut unfinished = lock(&self.state.unfinished);
+        let bytes = unfinished.messages.remove(&packet_id);
+        unfinished.bytes -= bytes.unwrap_or_default();
     }
 
     /// At the end of a poll in which the socket took all: nothing waits for this client, unless it does not acknowledge.

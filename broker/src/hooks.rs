@@ -36,8 +36,8 @@ const WAIT_STEP: Duration = Duration::from_millis(500);
 /// Lanes are several windows long: subscriptions may overlap, and a slow reader holds up windows for some seconds.
 const LANE_MESSAGES_MIN: usize = 8 * 1024;
 
-/// The configuration of all cores. Only a client of MQTT 5 can be told how many messages it may have under way.
-pub(crate) fn config(limits: &Limits, events: Arc<dyn Events>, v5: bool) -> BrokerConfig {
+/// The configuration of all cores.
+pub(crate) fn config(limits: &Limits, events: Arc<dyn Events>) -> BrokerConfig {
     BrokerConfig {
         max_clients: usize::MAX,
         session_expiry_interval: limits.session_expiry,
@@ -49,7 +49,8 @@ pub(crate) fn config(limits: &Limits, events: Arc<dyn Events>, v5: bool) -> Brok
         // A new subscription's retained messages are put into the lane at once.
         client_channel_capacity: LANE_MESSAGES_MIN.max(limits.retained_messages * 2),
         max_outbound_inflight: limits.inflight,
-        server_receive_maximum: v5.then_some(limits.inflight),
+        // MQTT.js, and so Node-RED, does not heed one; `Conn::begin_exact` bounds what it would.
+        server_receive_maximum: None,
         sys_topics_enabled: false,
         event_handler: Some(Arc::new(Hooks(events))),
         ..BrokerConfig::default()
@@ -81,7 +82,7 @@ impl BrokerEventHandler for Hooks {
             && let Some(packet_id) = event.packet_id
             && !conn.begin_exact(packet_id, event.payload.len())
         {
-            conn.cut("too many unfinished QoS 2 messages");
+            conn.end("too many unfinished QoS 2 messages", 0x93);
         }
         let bytes = event.payload.len() + event.topic.len();
         Box::pin(async move {

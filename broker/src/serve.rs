@@ -177,7 +177,13 @@ async fn enter(
         stop,
         state: crate::connection::State::default(),
     });
+    conn.note_idle(&tenant.window); // nothing of the past waits for it
     tenant.add(&conn)?;
+    // Who stops or removes ends those that it finds; this one may have come just after.
+    if tenant.closing.is_cancelled() || inner.stopping.is_cancelled() {
+        tenant.remove(conn.id);
+        return Err(RefusedReason::ShuttingDown);
+    }
     if connect.persistent
         && let Err(reason) = tenant.begin_session(&core_id).await
     {
@@ -207,11 +213,10 @@ impl Admitted {
         connect.extend_from_slice(&rest);
         let link = Link::new(Arc::clone(&conn), stream, connect.freeze());
         let transport = BrokerTransport::WebSocket(Box::new(CoreStream(Arc::clone(&link))));
-        let version = usize::from(conn.protocol == Protocol::V5);
         let handler = ClientHandler::new(
             transport,
             conn.peer,
-            Arc::clone(&inner.configs[version]),
+            Arc::clone(&inner.config),
             Arc::clone(&tenant.router),
             Arc::new(Gate {
                 conn: Arc::clone(&conn),

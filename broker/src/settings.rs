@@ -31,7 +31,7 @@ pub struct Limits {
     pub queued_bytes: usize,
     /// Subscriptions of one client.
     pub subscriptions: usize,
-    /// Unacknowledged messages to one client, and QoS 2 messages of one MQTT 5 client that are under way.
+    /// Unacknowledged messages to one client.
     pub inflight: u16,
     /// The longest that a session outlives its connection.
     pub session_expiry: Duration,

@@ -49,7 +49,7 @@ pub(crate) struct Tenant {
     pub(crate) window: Arc<Window>,
     pub(crate) rate: Rate,
     pub(crate) dropped: Dropped,
-    /// Ends watches.
+    /// The tenant is being removed: watches end, and nobody enters any more.
     pub(crate) closing: CancellationToken,
     pub(crate) watches: Mutex<HashMap<String, Arc<Lost>>>,
     conns: Mutex<HashMap<u64, Arc<Conn>>>,

@@ -58,6 +58,9 @@ impl Tenants {
         let slot = self.slot(id);
         let _changing = slot.changing.lock().await;
         if let Some(tenant) = &*lock(&slot.core) {
+            if tenant.closing.is_cancelled() {
+                return Err(io::Error::other("the tenant is being removed"));
+            }
             return Ok(tenant.lease());
         }
         let settings = Arc::clone(&self.settings);
@@ -104,8 +107,8 @@ impl Tenants {
         }
     }
 
-    /// Removes a tenant with all its files. Its connections must have ended; new ones wait until it is done, and
-    /// begin with nothing.
+    /// Removes a tenant with all its files. Its core must have been told to close, and its connections have ended; new
+    /// ones wait until it is done, and begin with nothing.
     ///
     /// # Errors
     /// When the files cannot be removed.
@@ -114,7 +117,7 @@ impl Tenants {
         let changing = slot.changing.lock().await;
         let core = lock(&slot.core).take();
         if let Some(tenant) = core {
-            tenant.closing.cancel();
+            tenant.closing.cancel(); // if it came into memory just now
             tenant.forget_wills().await;
             tenant.flush().await;
             lock(&self.past).add(&tenant.stats());

@@ -300,6 +300,23 @@ async fn a_client_that_never_acknowledges_does_not_fill_the_memory() {
 }
 
 #[tokio::test]
+async fn a_client_may_have_thousands_of_exactly_once_messages_under_way() {
+    let test = TestBroker::new().await;
+    for version in [V4, V5] {
+        let mut ada = test.client(version, "ada", "id").await;
+        let mut burst = Vec::new();
+        for _ in 0..5_000 {
+            burst.extend(ada.publish_packet("x", b"small", 4, &[]));
+        }
+        ada.send(&burst).await;
+        for _ in 0..5_000 {
+            ada.expect(0x50).await;
+        }
+        ada.ping().await;
+    }
+}
+
+#[tokio::test]
 async fn unfinished_exactly_once_messages_are_bounded() {
     let test = TestBroker::new().await;
     let mut ada = test.client(V4, "ada", "id").await;
