@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 . scripts/lib.sh
 
 check=(fmt build sqlx tidy scripts)
-all=(fmt dashboard images build sqlx rust scripts shim nginx compose e2e)
+all=(fmt dashboard images build sqlx rust scripts mqtt shim nginx compose e2e)
 
 # One way to build for every cargo step, because each other way builds hundreds of crates once more: the whole workspace
 # with all targets, in the debug profile, compiled by clippy, which lints our crates while it builds them. The query
@@ -65,6 +65,9 @@ images() {
 }
 
 nginx() { nginx/test.sh; }
+
+# With the broker that `build` made.
+mqtt() { OPENFLOW_BROKER_BIN=$(realpath "${CARGO_TARGET_DIR:-target}/debug/examples/stand_alone") scripts/test-mqtt-clients.sh; }
 
 # With the programs that `build` made.
 compose() { OPENFLOW_BIN_DIR=$(realpath "${CARGO_TARGET_DIR:-target}/debug") scripts/test-compose.sh; }
