@@ -82,6 +82,9 @@ pub fn main() -> ExitCode {
             .error(clap::error::ErrorKind::ValueValidation, message)
             .exit();
     }
+    // A dependency brings a second TLS provider; whoever names none gets ours.
+    // Fails when it was set before, which serves as well.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     console::start_log(&cli.config.log);
     environment::warn_of_unknown();
     let runtime = match tokio::runtime::Runtime::new() {

@@ -8,7 +8,7 @@ pub struct LogConfig {
     #[arg(long, env = "OPENFLOW_LOG_FORMAT", value_enum, default_value_t = LogFormat::Human)]
     pub log_format: LogFormat,
     /// What is logged: a level, or levels by module as in info,openflow_manager=debug
-    #[arg(long, env = "OPENFLOW_LOG_FILTER", default_value = "info,sqlx::postgres::notice=warn,mqtt5=warn", value_name = "FILTER", value_parser = filter)]
+    #[arg(long, env = "OPENFLOW_LOG_FILTER", default_value = "info,sqlx::postgres::notice=warn,mqtt5=error", value_name = "FILTER", value_parser = filter)]
     pub log_filter: String,
 }
 

@@ -29,8 +29,9 @@ pub trait Broker: Send + Sync + 'static {
     /// Who is connected in a project, at most [`CONNECTIONS_MAX`].
     async fn connections(&self, project: Uuid) -> Result<Vec<Connection>, BrokerError>;
 
-    /// Ends the live connections and stored sessions of these users; how many
-    /// connections that were. Unknown users are none.
+    /// Ends the live connections of these users; how many that were. Unknown
+    /// users have none. EMQX forgets their stored sessions with it; in the
+    /// built-in broker nobody else can resume them, and they expire.
     async fn kick(&self, usernames: &[String]) -> Result<usize, BrokerError>;
 
     /// Ends all connections of a project that is being deleted, and forgets
