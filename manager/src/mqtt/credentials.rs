@@ -4,7 +4,7 @@ use std::{
 };
 
 use arc_swap::{ArcSwap, Guard};
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -35,6 +35,8 @@ struct Shared {
     logged: Buckets,
     began: Instant,
     revoked: Revoked,
+    /// One reading at a time: an older one must not win over a newer.
+    reading: Mutex<()>,
     /// Whether they were read once.
     loaded: watch::Sender<bool>,
 }
@@ -49,6 +51,7 @@ impl Credentials {
             logged: Buckets::per_minute(LOG_MAX, LOG_CELLS),
             began: Instant::now(),
             revoked: Revoked::default(),
+            reading: Mutex::default(),
             loaded: watch::Sender::new(false),
         }))
     }
@@ -161,8 +164,17 @@ impl Credentials {
         }
     }
 
+    /// After a change by this manager: what it answers holds at its broker
+    /// already. A failure is made up for by [`Credentials::run`].
+    pub(super) async fn refresh(&self) {
+        if let Err(error) = self.load().await {
+            tracing::warn!(%error, "cannot load the broker's credentials: {error}");
+        }
+    }
+
     async fn load(&self) -> sqlx::Result<()> {
         let it = &*self.0;
+        let _one = it.reading.lock().await;
         let mut tx = it.db.begin_system().await?;
         let mut rows = store::instances(&mut tx).await?;
         rows.extend(store::clients(&mut tx).await?);

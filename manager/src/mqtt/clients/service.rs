@@ -64,6 +64,7 @@ impl Mqtt {
         let event = client.event("mqtt_client.create").with(client.rights());
         audit::record(&mut tx, actor, now, event).await?;
         tx.commit().await?;
+        self.parts.foundation.credentials.refresh().await;
         let password = Secret::new(password);
         Ok(WithPassword { client, password })
     }
@@ -80,6 +81,7 @@ impl Mqtt {
         let event = client.event("mqtt_client.update").with(client.rights());
         audit::record(&mut tx, actor, client.updated_at, event).await?;
         tx.commit().await?;
+        self.parts.foundation.credentials.refresh().await;
         Ok(client)
     }
 
@@ -100,6 +102,7 @@ impl Mqtt {
         let event = client.event("mqtt_client.rotate");
         audit::record(&mut tx, actor, client.updated_at, event).await?;
         tx.commit().await?;
+        self.parts.foundation.credentials.refresh().await;
         let password = Secret::new(password);
         Ok(WithPassword { client, password })
     }
@@ -109,7 +112,9 @@ impl Mqtt {
         store::delete(&mut tx, id).await?;
         let event = client.event("mqtt_client.delete");
         audit::record(&mut tx, actor, self.parts.clock.now(), event).await?;
-        Ok(tx.commit().await?)
+        tx.commit().await?;
+        self.parts.foundation.credentials.refresh().await;
+        Ok(())
     }
 
     /// The client in a transaction of the actor's, who has at least `role` in
