@@ -21,11 +21,12 @@ test: ## Check and test everything
 check: ## The checks of `make test` alone: format, lints, architecture, generated files
 	scripts/test.sh check
 
-bench: images dashboard ## Measure, beside nginx and a bare `docker run` (docs/PERFORMANCE.md)
-	cargo build --release --locked --bin openflow --bin openflow-proxy
+bench: images dashboard ## Measure, beside nginx, a bare `docker run` and Mosquitto (docs/PERFORMANCE.md)
+	cargo build --release --locked --workspace --bins --examples
 	bench/proxy.sh $(bin)/openflow-proxy
 	cd e2e && npm ci --no-audit --no-fund
 	OPENFLOW_TEST_BIN=$(bin)/openflow node bench/create.mjs
+	TARGET=$(bin) node bench/mqtt.mjs
 
 dev: docker ## Run from the sources with the debug build; in another terminal: npm run dev in manager/dashboard
 	cargo run --locked --bin openflow -- up

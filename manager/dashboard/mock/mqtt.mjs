@@ -59,18 +59,18 @@ export function addMqtt({ state, router, page, find, need, record }) {
     const client = get(user, params.id, ...WRITE)
     check(body, client.id)
     Object.assign(client, body, { updatedAt: now() })
-    if (client.disabled) kick(client, 'disabled')
+    if (client.disabled) kick(client, 'The client was disabled, or the instance stopped.')
     return [200, client]
   })
   router.on('DELETE', '/mqtt-clients/:id', ({ user, params }) => {
     const client = get(user, params.id, ...WRITE)
     mqtt.clients = mqtt.clients.filter((one) => one !== client)
-    kick(client, 'deleted')
+    kick(client, 'Its credentials were deleted.')
     return [204]
   })
   router.on('POST', '/mqtt-clients/:id/rotate', ({ user, params }) => {
     const client = get(user, params.id, ...WRITE)
-    kick(client, 'rotated')
+    kick(client, 'Its password was replaced.')
     return [200, { ...client, password: password() }]
   })
 

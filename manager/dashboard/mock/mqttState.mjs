@@ -71,15 +71,15 @@ function seedEvents([press, meter, , handheld], instance) {
     ...extra,
   })
   const first = [
-    event(0.2, 'denied', handheld, 'disabled', { clientId: 'handheld-1', address: '192.0.2.77:51811' }),
-    event(0.6, 'denied', press, 'wrong_password'),
-    event(1, 'denied', { username: 'press4', name: null }, 'unknown_user', { clientId: '' }),
+    event(0.2, 'denied', handheld, 'The client was disabled, or the instance stopped.', { clientId: 'handheld-1', address: '192.0.2.77:51811' }),
+    event(0.6, 'denied', press, 'The password is wrong.'),
+    event(1, 'denied', { username: 'press4', name: null }, 'There is no such user name.', { clientId: '' }),
     event(2, 'connected', press),
-    event(2.1, 'kicked', press, 'taken_over'),
-    event(5, 'disconnected', meter, 'keep_alive', { clientId: 'meter-ab12', address: '192.0.2.51:40001' }),
-    event(6, 'dropped', press, 'queue_full'),
+    event(2.1, 'kicked', press, 'Taken over by a newer connection.'),
+    event(5, 'disconnected', meter, 'Nothing was heard of it for longer than its keep-alive.', { clientId: 'meter-ab12', address: '192.0.2.51:40001' }),
+    event(6, 'dropped', press, '120 messages were dropped: it does not keep up.'),
     event(51, 'connected', instance, null, { clientId: 'nodered_5f2c19', address: '172.18.0.9:40112' }),
   ]
-  const older = Array.from({ length: 70 }, (_, n) => event(60 + n, n % 2 ? 'connected' : 'disconnected', meter, n % 2 ? null : 'closed', { clientId: 'meter-ab12' }))
+  const older = Array.from({ length: 70 }, (_, n) => event(60 + n, n % 2 ? 'connected' : 'disconnected', meter, n % 2 ? null : 'The connection was lost.', { clientId: 'meter-ab12' }))
   return [...first, ...older]
 }

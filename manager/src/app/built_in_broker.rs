@@ -9,6 +9,7 @@ use openflow_proxy::{Tls, TlsConfig};
 use tokio::{
     net::TcpListener,
     runtime::{Handle, Runtime},
+    time::sleep,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -19,6 +20,7 @@ use crate::{
 };
 
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+const METRICS_PERIOD: Duration = Duration::from_secs(5);
 
 /// The built-in broker with its listeners. It has threads of its own, so that a
 /// flood of messages never makes the API wait.
@@ -61,6 +63,7 @@ impl BuiltInBroker {
             stop: CancellationToken::new(),
             threads: threads.handle().clone(),
         };
+        threads.spawn(measure(broker.core().clone(), listeners.stop.clone()));
         listeners.serve(plain, Transport::Tcp);
         listeners.serve(websocket, Transport::WebSocket);
         if mqtt.listen_tls.is_some() || mqtt.listen_wss.is_some() {
@@ -149,6 +152,23 @@ impl Listeners {
         }
         self.threads.spawn(tls.follow_files());
         Ok(())
+    }
+}
+
+/// The broker's own counts, as metrics.
+async fn measure(broker: broker::Broker, stop: CancellationToken) {
+    while stop
+        .run_until_cancelled(sleep(METRICS_PERIOD))
+        .await
+        .is_some()
+    {
+        let stats = broker.stats();
+        metrics::gauge!("openflow_mqtt_connections").set(stats.connections as f64);
+        metrics::gauge!("openflow_mqtt_projects_in_memory").set(stats.tenants.len() as f64);
+        metrics::counter!("openflow_mqtt_messages_total", "direction" => "in")
+            .absolute(stats.messages_in);
+        metrics::counter!("openflow_mqtt_messages_total", "direction" => "out")
+            .absolute(stats.messages_out);
     }
 }
 

@@ -423,15 +423,19 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** One client */
+        /** One MQTT client */
         get: operations["getMqttClientsById"];
         put?: never;
         post?: never;
-        /** Delete a client; its connections end */
+        /** Removes an MQTT client and ends its connections */
         delete: operations["deleteMqttClientsById"];
         options?: never;
         head?: never;
-        /** Rename, disable, or change what it may do */
+        /**
+         * Changes an MQTT client
+         * @description Its connections end when it is disabled or may do something else than
+         *     before.
+         */
         patch: operations["patchMqttClientsById"];
         trace?: never;
     };
@@ -444,7 +448,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** A new password; connections with the old one end */
+        /** A new password; connections made with the old one end */
         post: operations["postMqttClientsByIdRotate"];
         delete?: never;
         options?: never;
@@ -575,7 +579,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The broker, as this project's devices reach it */
+        /** The broker of a project: how it is and how devices reach it */
         get: operations["getProjectsByIdMqtt"];
         put?: never;
         post?: never;
@@ -592,10 +596,13 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** A project's credentials for devices */
+        /** A project's MQTT clients */
         get: operations["getProjectsByIdMqttClients"];
         put?: never;
-        /** Make credentials for a device */
+        /**
+         * Makes credentials for a device
+         * @description The answer is the only place where the password shows.
+         */
         post: operations["postProjectsByIdMqttClients"];
         delete?: never;
         options?: never;
@@ -610,7 +617,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Who is connected now */
+        /** Who of a project is connected, at most 1000 */
         get: operations["getProjectsByIdMqttConnections"];
         put?: never;
         post?: never;
@@ -627,7 +634,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Connects, disconnects and denials, newest first */
+        /**
+         * What happened at the broker lately, newest first
+         * @description The newest 500 of the project are kept; of a device that does the same over and over only some each minute.
+         */
         get: operations["getProjectsByIdMqttEvents"];
         put?: never;
         post?: never;
@@ -646,7 +656,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Publish one message */
+        /** Publishes an MQTT message in a project */
         post: operations["postProjectsByIdMqttPublish"];
         delete?: never;
         options?: never;
@@ -662,8 +672,9 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * The project's topics as messages come
-         * @description Server-sent events: `event: topics` with the topics that changed, first all retained ones.
+         * A project's MQTT topics as messages come
+         * @description Server-sent events: about every half second `event: topics` with the topics that changed; the first one or ones
+         *     hold the retained messages. The stream ends when the broker does.
          */
         get: operations["getProjectsByIdMqttTopics"];
         put?: never;
@@ -873,10 +884,11 @@ export interface components {
             template?: components["schemas"]["TemplateId"] | null;
         };
         CreateMqttClient: {
+            /** @description For people, 1 to 100 characters, once in the project. */
             name: string;
-            /** @description Topic filters below the project's root; `null`: every topic of the project, `[]`: none. */
+            /** @description At most 50 topic filters; everything of the project when absent. */
             publish?: string[] | null;
-            /** @description Topic filters below the project's root; `null`: every topic of the project, `[]`: none. */
+            /** @description At most 50 topic filters; everything of the project when absent. */
             subscribe?: string[] | null;
         };
         CreateStack: {
@@ -922,6 +934,11 @@ export interface components {
             /** @description `up`, `down`, `degraded`, `disabled` or `unknown`. */
             status: string;
         };
+        /**
+         * @description How a payload is written in JSON.
+         * @enum {string}
+         */
+        Encoding: "utf8" | "base64";
         /**
          * @description The program that an instance runs.
          * @enum {string}
@@ -1026,133 +1043,109 @@ export interface components {
             /** @description An exact version; the newest when absent. */
             version?: string | null;
         };
-        /** @enum {string} */
-        MqttBroker: "built-in" | "emqx" | "none";
-        MqttBrokerView: {
-            broker: components["schemas"]["MqttBroker"];
+        MqttClient: {
+            /** Format: date-time */
+            createdAt: string;
+            disabled: boolean;
+            id: components["schemas"]["MqttClientId"];
             /**
-             * Format: int64
-             * @description Live connections of the project.
+             * Format: date-time
+             * @description When it last connected, to the minute.
              */
-            connected: number;
-            /** @description Why it is down. */
-            detail?: string | null;
-            limits?: components["schemas"]["MqttLimits"] | null;
-            state: components["schemas"]["MqttState"];
-            urls: components["schemas"]["MqttUrls"];
+            lastSeenAt?: string | null;
+            name: string;
+            projectId: components["schemas"]["ProjectId"];
+            /**
+             * @description Topic filters below the project's root where it may publish; `null`:
+             *     everywhere in the project, empty: nowhere.
+             */
+            publish?: string[] | null;
+            /** @description What it may subscribe to, likewise. */
+            subscribe?: string[] | null;
+            /** Format: date-time */
+            updatedAt: string;
+            /** @description The user name at the broker: the id. */
+            username: string;
         };
         /**
          * Format: uuid
          * @description UUIDv7: sorts by the time it was drawn.
          */
         MqttClientId: string;
-        MqttClientView: {
-            /** Format: date-time */
-            createdAt: string;
-            disabled: boolean;
-            id: components["schemas"]["MqttClientId"];
-            /**
-             * Format: date-time
-             * @description `null`: never connected.
-             */
-            lastSeenAt?: string | null;
-            name: string;
-            projectId: components["schemas"]["ProjectId"];
-            /** @description Topic filters below the project's root; `null`: every topic of the project, `[]`: none. */
-            publish?: string[] | null;
-            /** @description Topic filters below the project's root; `null`: every topic of the project, `[]`: none. */
-            subscribe?: string[] | null;
-            /** Format: date-time */
-            updatedAt: string;
-            /** @description What the device signs in with; the client's id. */
-            username: string;
-        };
-        MqttClientWithPassword: {
-            /** Format: date-time */
-            createdAt: string;
-            disabled: boolean;
-            id: components["schemas"]["MqttClientId"];
-            /**
-             * Format: date-time
-             * @description `null`: never connected.
-             */
-            lastSeenAt?: string | null;
-            name: string;
+        MqttClientWithPassword: components["schemas"]["MqttClient"] & {
             /** @description Shown this once. */
             password: string;
-            projectId: components["schemas"]["ProjectId"];
-            /** @description Topic filters below the project's root; `null`: every topic of the project, `[]`: none. */
-            publish?: string[] | null;
-            /** @description Topic filters below the project's root; `null`: every topic of the project, `[]`: none. */
-            subscribe?: string[] | null;
-            /** Format: date-time */
-            updatedAt: string;
-            /** @description What the device signs in with; the client's id. */
-            username: string;
         };
-        /** @enum {string} */
-        MqttConnectionKind: "instance" | "client";
-        MqttConnectionView: {
-            address: string;
-            /** @description As the device chose it. */
+        MqttConnection: {
+            address?: string | null;
+            /** @description As the client chose it. */
             clientId: string;
             /** Format: date-time */
             connectedAt: string;
-            instanceId?: components["schemas"]["InstanceId"] | null;
-            kind: components["schemas"]["MqttConnectionKind"];
-            mqttClientId?: components["schemas"]["MqttClientId"] | null;
+            /** Format: uuid */
+            instanceId?: string | null;
+            /** @description `instance` or `client` */
+            kind: string;
+            /** Format: uuid */
+            mqttClientId?: string | null;
             name: string;
-            /** @description `3.1`, `3.1.1` or `5`. */
+            /** @description `3.1`, `3.1.1` or `5` */
             protocol: string;
             username: string;
         };
-        /** @enum {string} */
-        MqttEncoding: "utf8" | "base64";
-        /** @enum {string} */
-        MqttEventKind: "connected" | "disconnected" | "denied" | "kicked" | "dropped";
-        MqttEventView: {
+        MqttEvent: {
             address?: string | null;
             /** Format: date-time */
             at: string;
+            /** @description Empty when it is about all connections of the user name. */
             clientId: string;
             kind: components["schemas"]["MqttEventKind"];
+            /** @description The instance's or client's name at that time. */
             name?: string | null;
+            /** @description Why, in plain words. */
             reason?: string | null;
             username: string;
         };
+        /** @enum {string} */
+        MqttEventKind: "connected" | "disconnected" | "denied" | "kicked" | "dropped";
+        /** @description What one project may use at the most. */
         MqttLimits: {
-            /**
-             * Format: int64
-             * @description Of the project, at once.
-             */
+            /** Format: int32 */
             connections: number;
             /**
-             * Format: int64
-             * @description Published in the project.
+             * Format: int32
+             * @description Published by the whole project.
              */
             messagesPerSecond: number;
-            /**
-             * Format: int64
-             * @description Of one packet.
-             */
+            /** Format: int64 */
             packetBytes: number;
             /**
-             * Format: int64
-             * @description For one client that is away or slow.
+             * Format: int32
+             * @description That wait for one client.
              */
             queuedMessages: number;
-            /**
-             * Format: int64
-             * @description Of the project.
-             */
+            /** Format: int32 */
             retainedMessages: number;
         };
-        /** @enum {string} */
-        MqttState: "up" | "down";
-        /** @description As devices reach the broker. */
+        MqttOverview: {
+            /** @description Which one it is: `built-in`, `emqx` or `none`. */
+            broker: string;
+            /** @description Connections of the project, at most 1000; `null` when the broker does not tell. */
+            connected?: number | null;
+            /** @description What is wrong and what to do. */
+            detail?: string | null;
+            limits?: components["schemas"]["MqttLimits"] | null;
+            /** @description `up` or `down`. */
+            state: string;
+            urls: components["schemas"]["MqttUrls"];
+        };
+        /** @description The broker's addresses as devices reach them. */
         MqttUrls: {
+            /** @description `mqtt://host:port`; `null` where there is no broker. */
             mqtt?: string | null;
+            /** @description Over TLS. */
             mqtts?: string | null;
+            /** @description Over WebSocket, with the path. */
             websocket?: string | null;
         };
         /** @enum {string} */
@@ -1254,7 +1247,7 @@ export interface components {
             nextCursor?: string | null;
         };
         /** @description A list's JSON. */
-        PageView_MqttClientView: {
+        PageView_MqttClient: {
             items: {
                 /** Format: date-time */
                 createdAt: string;
@@ -1262,36 +1255,42 @@ export interface components {
                 id: components["schemas"]["MqttClientId"];
                 /**
                  * Format: date-time
-                 * @description `null`: never connected.
+                 * @description When it last connected, to the minute.
                  */
                 lastSeenAt?: string | null;
                 name: string;
                 projectId: components["schemas"]["ProjectId"];
-                /** @description Topic filters below the project's root; `null`: every topic of the project, `[]`: none. */
+                /**
+                 * @description Topic filters below the project's root where it may publish; `null`:
+                 *     everywhere in the project, empty: nowhere.
+                 */
                 publish?: string[] | null;
-                /** @description Topic filters below the project's root; `null`: every topic of the project, `[]`: none. */
+                /** @description What it may subscribe to, likewise. */
                 subscribe?: string[] | null;
                 /** Format: date-time */
                 updatedAt: string;
-                /** @description What the device signs in with; the client's id. */
+                /** @description The user name at the broker: the id. */
                 username: string;
             }[];
             /** @description Pass it as `cursor` for the next page; `null` on the last one. */
             nextCursor?: string | null;
         };
         /** @description A list's JSON. */
-        PageView_MqttConnectionView: {
+        PageView_MqttConnection: {
             items: {
-                address: string;
-                /** @description As the device chose it. */
+                address?: string | null;
+                /** @description As the client chose it. */
                 clientId: string;
                 /** Format: date-time */
                 connectedAt: string;
-                instanceId?: components["schemas"]["InstanceId"] | null;
-                kind: components["schemas"]["MqttConnectionKind"];
-                mqttClientId?: components["schemas"]["MqttClientId"] | null;
+                /** Format: uuid */
+                instanceId?: string | null;
+                /** @description `instance` or `client` */
+                kind: string;
+                /** Format: uuid */
+                mqttClientId?: string | null;
                 name: string;
-                /** @description `3.1`, `3.1.1` or `5`. */
+                /** @description `3.1`, `3.1.1` or `5` */
                 protocol: string;
                 username: string;
             }[];
@@ -1299,14 +1298,17 @@ export interface components {
             nextCursor?: string | null;
         };
         /** @description A list's JSON. */
-        PageView_MqttEventView: {
+        PageView_MqttEvent: {
             items: {
                 address?: string | null;
                 /** Format: date-time */
                 at: string;
+                /** @description Empty when it is about all connections of the user name. */
                 clientId: string;
                 kind: components["schemas"]["MqttEventKind"];
+                /** @description The instance's or client's name at that time. */
                 name?: string | null;
+                /** @description Why, in plain words. */
                 reason?: string | null;
                 username: string;
             }[];
@@ -1451,13 +1453,11 @@ export interface components {
             subdomain?: string | null;
             webhookAccess?: components["schemas"]["WebhookAccessBody"] | null;
         };
-        /** @description What is absent stays. */
+        /** @description What is absent stays; `null` lifts a restriction. */
         PatchMqttClient: {
             disabled?: boolean | null;
             name?: string | null;
-            /** @description Topic filters below the project's root; `null`: every topic of the project, `[]`: none. Absent: stays. */
             publish?: string[] | null;
-            /** @description Topic filters below the project's root; `null`: every topic of the project, `[]`: none. Absent: stays. */
             subscribe?: string[] | null;
         };
         PatchStack: {
@@ -1522,16 +1522,18 @@ export interface components {
             /** Format: date-time */
             updatedAt: string;
         };
-        PublishMessage: {
-            /** @description `utf8` when absent. */
-            encoding?: components["schemas"]["MqttEncoding"] | null;
+        PublishBody: {
+            encoding?: components["schemas"]["Encoding"];
+            /** @description At most 256 KiB; in base64 for `"encoding": "base64"`. */
             payload: string;
             /**
              * Format: int32
              * @description 0, 1 or 2; 0 when absent.
              */
-            qos?: number | null;
-            retain?: boolean | null;
+            qos?: number;
+            /** @description Keep it for whoever subscribes later. */
+            retain?: boolean;
+            /** @description Below the project's root: 1 to 4096 bytes without `+` and `#`, not beginning with `$`. */
             topic: string;
         };
         PutEnv: {
@@ -1729,6 +1731,47 @@ export interface components {
             lastUsedAt?: string | null;
             name: string;
             scopes: components["schemas"]["Scope"][];
+        };
+        /** @description A topic and its last message. */
+        TopicView: {
+            /**
+             * Format: date-time
+             * @description When the last one came.
+             */
+            at: string;
+            /** @description Length of the whole payload. */
+            bytes: number;
+            /**
+             * Format: int64
+             * @description Messages since the watching began.
+             */
+            count: number;
+            encoding: components["schemas"]["Encoding"];
+            /** @description Its first 4 KiB. */
+            payload: string;
+            /** Format: int32 */
+            qos: number;
+            /**
+             * Format: double
+             * @description Messages per second over the last ten seconds.
+             */
+            rate: number;
+            retain: boolean;
+            topic: string;
+            /** @description Whether the payload was longer. */
+            truncated: boolean;
+        };
+        /** @description An event of the topic browser. */
+        TopicsView: {
+            /**
+             * Format: int64
+             * @description Messages since the watching began that are not shown.
+             */
+            lost: number;
+            /** @description How many topics there are; the first 5000 are shown. */
+            topicCount: number;
+            /** @description Those that changed. */
+            topics: components["schemas"]["TopicView"][];
         };
         /** @description What is absent stays as it is. */
         UpdateUserBody: {
@@ -2601,8 +2644,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @description The client */
-                id: string;
+                id: components["schemas"]["MqttClientId"];
             };
             cookie?: never;
         };
@@ -2613,7 +2655,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["MqttClientView"];
+                    "application/json": components["schemas"]["MqttClient"];
                 };
             };
             "4XX": {
@@ -2631,14 +2673,12 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @description The client */
-                id: string;
+                id: components["schemas"]["MqttClientId"];
             };
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            /** @description Deleted */
             204: {
                 headers: {
                     [name: string]: unknown;
@@ -2660,8 +2700,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @description The client */
-                id: string;
+                id: components["schemas"]["MqttClientId"];
             };
             cookie?: never;
         };
@@ -2676,7 +2715,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["MqttClientView"];
+                    "application/json": components["schemas"]["MqttClient"];
                 };
             };
             "4XX": {
@@ -2694,8 +2733,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @description The client */
-                id: string;
+                id: components["schemas"]["MqttClientId"];
             };
             cookie?: never;
         };
@@ -3113,8 +3151,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @description The project */
-                id: string;
+                id: components["schemas"]["ProjectId"];
             };
             cookie?: never;
         };
@@ -3125,7 +3162,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["MqttBrokerView"];
+                    "application/json": components["schemas"]["MqttOverview"];
                 };
             };
             "4XX": {
@@ -3148,8 +3185,7 @@ export interface operations {
             };
             header?: never;
             path: {
-                /** @description The project */
-                id: string;
+                id: components["schemas"]["ProjectId"];
             };
             cookie?: never;
         };
@@ -3160,7 +3196,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["PageView_MqttClientView"];
+                    "application/json": components["schemas"]["PageView_MqttClient"];
                 };
             };
             "4XX": {
@@ -3178,8 +3214,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @description The project */
-                id: string;
+                id: components["schemas"]["ProjectId"];
             };
             cookie?: never;
         };
@@ -3212,8 +3247,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @description The project */
-                id: string;
+                id: components["schemas"]["ProjectId"];
             };
             cookie?: never;
         };
@@ -3224,7 +3258,16 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["PageView_MqttConnectionView"];
+                    "application/json": components["schemas"]["PageView_MqttConnection"];
+                };
+            };
+            /** @description The broker does not tell */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
                 };
             };
             "4XX": {
@@ -3247,8 +3290,7 @@ export interface operations {
             };
             header?: never;
             path: {
-                /** @description The project */
-                id: string;
+                id: components["schemas"]["ProjectId"];
             };
             cookie?: never;
         };
@@ -3259,7 +3301,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["PageView_MqttEventView"];
+                    "application/json": components["schemas"]["PageView_MqttEvent"];
                 };
             };
             "4XX": {
@@ -3277,18 +3319,16 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @description The project */
-                id: string;
+                id: components["schemas"]["ProjectId"];
             };
             cookie?: never;
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["PublishMessage"];
+                "application/json": components["schemas"]["PublishBody"];
             };
         };
         responses: {
-            /** @description Published */
             204: {
                 headers: {
                     [name: string]: unknown;
@@ -3310,8 +3350,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @description The project */
-                id: string;
+                id: components["schemas"]["ProjectId"];
             };
             cookie?: never;
         };
@@ -3322,7 +3361,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "text/event-stream": string;
+                    "text/event-stream": components["schemas"]["TopicsView"];
                 };
             };
             "4XX": {

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import type { MqttClient } from '@/api/types'
-import { addresses, connectedInWords, connectionsByClient, limitsInWords, reasonInWords, ruleOf, tryLine } from './model'
+import { addresses, connectedInWords, connectionsByClient, limitsInWords, ruleOf, tryLine } from './model'
 
 const client = (extra: Partial<MqttClient> = {}): MqttClient => ({
   id: 'c1',
@@ -42,12 +42,8 @@ test('limits in words', () => {
   expect(limitsInWords({ limits }).slice(0, 2)).toEqual(['2,000 messages a second', '1 MB a packet'])
   expect(connectedInWords({ connected: 3, limits })).toBe('3 of 1,000')
   expect(connectedInWords({ connected: 3 })).toBe('3')
+  expect(connectedInWords({ connected: null, limits })).toBe('not known')
   expect(limitsInWords({ limits: null })).toEqual([])
-})
-test('an unknown reason is shown as it is', () => {
-  expect(reasonInWords('wrong_password')).toMatch(/password is wrong/)
-  expect(reasonInWords('The moon was full.')).toBe('The moon was full.')
-  expect(reasonInWords(null)).toBe('')
 })
 test('connections by client', () => {
   const base = { clientId: 'x', username: 'c1', kind: 'client' as const, name: 'n', address: 'a', protocol: '5', connectedAt: '' }

@@ -16,8 +16,9 @@ export function addresses({ urls }: Pick<MqttBroker, 'urls'>): { label: string; 
 
 const number = new Intl.NumberFormat('en')
 
-/** `3 of 1,000` */
+/** `3 of 1,000`; a broker may not tell. */
 export function connectedInWords({ connected, limits }: Pick<MqttBroker, 'connected' | 'limits'>): string {
+  if (connected === null || connected === undefined) return 'not known'
   return limits ? `${number.format(connected)} of ${number.format(limits.connections)}` : number.format(connected)
 }
 
@@ -49,33 +50,6 @@ const EVENTS: Record<MqttEvent['kind'], { label: string; tone: Tone }> = {
 
 export function eventInfo(kind: MqttEvent['kind']): { label: string; tone: Tone } {
   return EVENTS[kind] ?? { label: kind, tone: 'off' }
-}
-
-const REASONS: Record<string, string> = {
-  unknown_user: 'No client or instance of the project has this user name.',
-  wrong_password: 'The password is wrong. If it was replaced, the device needs the new one.',
-  malformed: 'User name, password or client id is missing or too long.',
-  foreign_client_id: 'EMQX does not put the user name before the client id: its setting mqtt.clientid_override is missing.',
-  disabled: 'The client is disabled.',
-  rate_limited: 'Too many failed attempts from this address; they are refused for a while.',
-  too_many_connections: 'The project has as many connections as it may have.',
-  not_allowed: 'The client’s rules do not cover this topic.',
-  taken_over: 'Another connection with the same client id took its place.',
-  keep_alive: 'Nothing was heard from it for longer than its keep-alive time.',
-  closed: 'It said goodbye.',
-  connection_lost: 'The connection broke without a goodbye.',
-  rotated: 'It got a new password.',
-  deleted: 'It was deleted.',
-  stopped: 'The instance was stopped.',
-  queue_full: 'It took messages more slowly than they came.',
-  packet_too_large: 'A packet was larger than the limit.',
-  message_rate: 'The project published faster than it may.',
-  shutdown: 'The broker was stopped.',
-}
-
-/** A reason that this version does not know is shown as it is. */
-export function reasonInWords(reason: string | null | undefined): string {
-  return reason ? (REASONS[reason] ?? reason) : ''
 }
 
 /** Live connections by the client they belong to. */

@@ -151,7 +151,9 @@ impl core::Events for Told {
     }
 
     fn disconnected(&self, connection: &core::Connection, reason: &str) {
-        self.0.disconnected(who(connection), Some(reason));
+        let own_wish = reason == "disconnected by the client";
+        let reason = (!own_wish).then(|| sentence(reason));
+        self.0.disconnected(who(connection), reason.as_deref());
     }
 
     fn dropped(&self, tenant: Uuid, count: u64, reason: core::DropReason) {
@@ -164,8 +166,8 @@ impl core::Events for Told {
             address: None,
         };
         let text = match reason {
-            core::DropReason::Lane => "for clients that do not keep up (QoS 0)",
-            core::DropReason::Queue => "of those that wait for a client, the oldest",
+            core::DropReason::Lane => "because a client did not keep up (QoS 0)",
+            core::DropReason::Queue => "the oldest of those that waited for a client",
         };
         self.0
             .dropped(nobody, &format!("{count} messages dropped: {text}"));
@@ -191,6 +193,12 @@ impl core::Events for Told {
             self.0.denied(who, refused.reason.as_str());
         }
     }
+}
+
+fn sentence(words: &str) -> String {
+    let mut letters = words.chars();
+    let first = letters.next().map(|it| it.to_ascii_uppercase());
+    first.into_iter().chain(letters).chain(['.']).collect()
 }
 
 fn who(connection: &core::Connection) -> Who<'_> {
