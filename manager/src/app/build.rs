@@ -111,9 +111,10 @@ impl Core {
             .merge(mqtt::http::router(mqtt.clone()))
             .merge(traffic::http::router(traffic))
             .split_for_parts();
-        let for_programs = for_programs(&settings.secrets, &system, &access, &feed);
+        let for_programs = for_programs(&settings.secrets, &access, &feed);
         let for_people = for_people(api.merge(openapi::pages(document)), &identity);
-        let router = with_layers(for_people.merge(for_programs), &instance_side);
+        let router = with_layers(for_people.merge(for_programs), &instance_side)
+            .merge(for_the_broker(&settings.secrets, &system));
         Ok(Self {
             router,
             identity,
@@ -204,23 +205,26 @@ async fn feed(
 }
 
 /// What the proxy, instances and the broker ask, each with a secret of its own.
-fn for_programs(
-    secrets: &Secrets,
-    system: &System,
-    access: &Access,
-    feed: &routing::Feed,
-) -> Router {
+fn for_programs(secrets: &Secrets, access: &Access, feed: &routing::Feed) -> Router {
     let proxy = &secrets.proxy;
     Router::new()
         .merge(access::http::proxy_router(access.clone(), proxy.clone()))
         .merge(access::http::shim_router(access.clone()))
         .merge(routing::http::router(feed.clone(), proxy.clone()))
-        .merge(mqtt::hook::router(
-            system.mqtt.clone(),
-            secrets.hook.clone(),
-            system.clock.clone(),
-        ))
         .method_not_allowed_fallback(web::method_not_allowed)
+}
+
+/// By itself: a whole site of devices that connects anew asks thousands of
+/// times a second, and the hook counts and refuses by its own means.
+fn for_the_broker(secrets: &Secrets, system: &System) -> Router {
+    let (secret, clock) = (secrets.hook.clone(), system.clock.clone());
+    mqtt::hook::router(system.mqtt.clone(), secret, clock)
+        .method_not_allowed_fallback(web::method_not_allowed)
+        .layer(TimeoutLayer::with_status_code(
+            StatusCode::GATEWAY_TIMEOUT,
+            ANSWER_TIMEOUT,
+        ))
+        .layer(CatchPanicLayer::custom(|_| web::panicked()))
 }
 
 /// What browsers and programs of people use: whoever asks is found out, and
