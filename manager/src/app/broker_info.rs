@@ -32,6 +32,12 @@ fn built_in(config: &Config) -> BrokerInfo {
             retained_messages: mqtt.mqtt_max_retained,
             queued_messages: mqtt.mqtt_max_queued,
         }),
+        note: mqtt.listen.ip().is_loopback().then(|| {
+            let port = mqtt.listen.port();
+            format!(
+                "Only instances and programs on this host reach it; OPENFLOW_MQTT_LISTEN=0.0.0.0:{port} lets devices in."
+            )
+        }),
     }
 }
 
@@ -58,5 +64,9 @@ fn emqx(config: &Config) -> BrokerInfo {
             ..Urls::default()
         },
     };
-    BrokerInfo { urls, limits: None }
+    BrokerInfo {
+        urls,
+        limits: None,
+        note: None,
+    }
 }

@@ -7,6 +7,8 @@ pub struct BrokerInfo {
     pub urls: Urls,
     /// `None` where the broker has its own.
     pub limits: Option<Limits>,
+    /// What is worth knowing while it is up.
+    pub note: Option<String>,
 }
 
 /// The broker's addresses as devices reach them.

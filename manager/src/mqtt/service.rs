@@ -140,7 +140,9 @@ impl Mqtt {
         Ok(Overview {
             kind: broker.kind(),
             is_up: ping.is_ok(),
-            detail: trouble.map(ToString::to_string),
+            detail: trouble
+                .map(ToString::to_string)
+                .or_else(|| self.parts.info.note.clone()),
             info: self.parts.info.clone(),
             connected: connections.as_ref().ok().map(Vec::len),
         })
