@@ -225,6 +225,7 @@ fn for_the_broker(secrets: &Secrets, system: &System) -> Router {
             ANSWER_TIMEOUT,
         ))
         .layer(CatchPanicLayer::custom(|_| web::panicked()))
+        .layer(middleware::map_response(web::finish_refusal))
 }
 
 /// What browsers and programs of people use: whoever asks is found out, and

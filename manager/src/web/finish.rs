@@ -41,6 +41,14 @@ pub async fn finish(mut request: Request, next: Next) -> Response {
     response
 }
 
+/// The same for refusals alone, where answers have to be quick.
+pub async fn finish_refusal(mut response: Response) -> Response {
+    match problem_of(&mut response) {
+        Some(problem) => write(problem, &Uuid::now_v7().to_string(), response),
+        None => response,
+    }
+}
+
 pub async fn not_found() -> Problem {
     Problem::new(
         StatusCode::NOT_FOUND,

@@ -9,6 +9,6 @@ mod problem;
 pub use auth::{Auth, PeerAddr};
 pub use csrf::refuse_cross_site;
 pub use extract::{Json, Path, Query};
-pub use finish::{RequestId, finish, method_not_allowed, not_found, panicked};
+pub use finish::{RequestId, finish, finish_refusal, method_not_allowed, not_found, panicked};
 pub use page::{PageQuery, PageView};
 pub use problem::Problem;
