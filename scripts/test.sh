@@ -25,6 +25,8 @@ build() {
   mkdir -p "$SQLX_OFFLINE_DIR"
   touch manager/src/lib.rs # the macros write only when they run
   cargo test "${flags[@]}" --no-run
+  # Among all targets it is built as a test of itself only.
+  cargo build --workspace --locked --example stand_alone
 }
 
 sqlx() {

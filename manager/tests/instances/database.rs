@@ -36,7 +36,11 @@ async fn while_the_database_is_away_requests_are_refused_and_then_it_heals(pool:
     let relay = Relay::to(&pool).await;
     let bench = bench_behind(&relay, &pool).await;
     let it = bench.running("wf1").await;
-    let table = bench.feed().await;
+    let table = bench
+        .until_feed("it is routed", |feed| {
+            feed["routes"][0]["state"] == "running"
+        })
+        .await;
     relay.cut().await;
 
     let refused = bench.try_create("wf2", json!({})).await;
