@@ -110,13 +110,22 @@ async fn the_log_is_tailed_followed_and_survives_its_rotation() {
     host.config.log_file_bytes = 4096;
     host.runtime = host.another();
     let spec = host.spec_that_runs(
-        "echo one; echo two >&2; head -c 40000 /dev/zero | tr '\\0' x; echo; \
+        "echo one; echo two >&2; while [ ! -f /data/long ]; do sleep 0.1; done; \
+         head -c 40000 /dev/zero | tr '\\0' x; echo; \
          while [ ! -f /data/go ]; do sleep 0.1; done; \
          i=0; while [ $i -lt 60 ]; do i=$((i+1)); printf 'line %0400d\\n' $i; sleep 0.03; done; echo last",
     );
     let id = spec.instance;
     host.runtime.create(&spec).await.unwrap();
     host.runtime.start(id).await.unwrap();
+    // The pieces of the long line fill all log files: a short one that came
+    // late by the other stream would push the first piece out.
+    eventually("both streams", async || {
+        let lines = host.runtime.logs(id, 10, false).await.unwrap();
+        (lines.count().await == 2).then_some(())
+    })
+    .await;
+    std::fs::write(spec.data_dir.join("long"), "").unwrap();
     let long = "x".repeat(40000) + "\n";
     let tail = eventually("written", async || {
         let lines = host.runtime.logs(id, 10, false).await.unwrap();
