@@ -2,7 +2,7 @@
 use std::net::SocketAddr;
 
 use crate::{
-    config::Config,
+    config::{Config, THIS_HOST},
     mqtt::{BrokerInfo, BrokerKind, Limits, Urls},
 };
 
@@ -23,7 +23,11 @@ fn built_in(config: &Config) -> BrokerInfo {
         urls: Urls {
             mqtt: url("mqtt", mqtt.listen, ""),
             mqtts: mqtt.listen_tls.and_then(|it| url("mqtts", it, "")),
-            websocket: url("ws", mqtt.listen_ws, "/mqtt"),
+            // Pages on https may use only the secure one.
+            websocket: match mqtt.listen_wss {
+                Some(secure) => url("wss", secure, "/mqtt"),
+                None => url("ws", mqtt.listen_ws, "/mqtt"),
+            },
         },
         limits: Some(Limits {
             connections: mqtt.mqtt_max_connections,
@@ -45,7 +49,7 @@ fn built_in(config: &Config) -> BrokerInfo {
 /// this host to them.
 fn emqx(config: &Config) -> BrokerInfo {
     let mut url = config.mqtt.url();
-    if url.host_str() == Some("host.docker.internal") {
+    if url.host_str() == Some(THIS_HOST) {
         // A domain that is no host cannot be the installation's.
         let _ = url.set_host(Some(&config.address.domain));
     }

@@ -23,7 +23,7 @@ pub use database::DatabaseConfig;
 pub use instances::{InstanceConfig, Routing};
 pub use limits::LimitConfig;
 pub use log::{LogConfig, LogFormat};
-pub use mqtt::{MqttBroker, MqttConfig};
+pub use mqtt::{MqttBroker, MqttConfig, THIS_HOST};
 pub use proxy::ProxyConfig;
 pub use secrets::SecretConfig;
 

@@ -90,7 +90,7 @@ pub enum MqttBroker {
 }
 
 /// This host, as instances name it.
-const THIS_HOST: &str = "host.docker.internal";
+pub const THIS_HOST: &str = "host.docker.internal";
 
 impl MqttConfig {
     /// What a command takes when the setting does not say.

@@ -38,10 +38,7 @@ impl DomainError for Error {
             Self::BadName | Self::BadPattern { .. } => Kind::Invalid,
             Self::NameTaken => Kind::Conflict,
             Self::TooMany => Kind::LimitReached,
-            Self::Broker(BrokerError::Refused(_)) => Kind::Invalid,
-            Self::Broker(BrokerError::Unavailable(_) | BrokerError::Unsupported(_)) => {
-                Kind::Unavailable
-            }
+            Self::Broker(inner) => inner.kind(),
             Self::Identity(inner) => inner.kind(),
             Self::Db(error) => db::kind(error),
         }
@@ -54,9 +51,7 @@ impl DomainError for Error {
             Self::NameTaken => "mqtt_client.name_taken",
             Self::TooMany => "mqtt_client.too_many",
             Self::BadPattern { .. } => "mqtt_client.bad_pattern",
-            Self::Broker(BrokerError::Refused(_)) => "mqtt.refused",
-            Self::Broker(BrokerError::Unavailable(_)) => "mqtt.unavailable",
-            Self::Broker(BrokerError::Unsupported(_)) => "mqtt.unsupported",
+            Self::Broker(inner) => inner.code(),
             Self::Identity(inner) => inner.code(),
             Self::Db(_) => "database",
         }

@@ -12,6 +12,8 @@ use chrono::{DateTime, Utc};
 use futures_util::stream::BoxStream;
 use uuid::Uuid;
 
+use crate::kernel::{DomainError, Kind};
+
 pub use built_in::BuiltIn;
 pub use emqx::{Emqx, EmqxApi, EmqxSettings};
 
@@ -103,6 +105,24 @@ pub enum BrokerError {
     /// It refused, for example a topic that is none.
     #[error("the MQTT broker refused: {0}")]
     Refused(String),
+}
+
+impl DomainError for BrokerError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Unavailable(_) => Kind::Unavailable,
+            // As the installation is set up; trying again does not help.
+            Self::Unsupported(_) | Self::Refused(_) => Kind::Conflict,
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Unavailable(_) => "mqtt.unavailable",
+            Self::Unsupported(_) => "mqtt.unsupported",
+            Self::Refused(_) => "mqtt.refused",
+        }
+    }
 }
 
 /// Where there is no broker.

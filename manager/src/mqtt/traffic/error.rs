@@ -26,9 +26,7 @@ impl DomainError for Error {
         match self {
             Self::Invalid(_) => Kind::Invalid,
             Self::TooManyWatchers => Kind::RateLimited,
-            Self::Broker(BrokerError::Unavailable(_)) => Kind::Unavailable,
-            // As the installation is set up; trying again does not help.
-            Self::Broker(BrokerError::Unsupported(_) | BrokerError::Refused(_)) => Kind::Conflict,
+            Self::Broker(inner) => inner.kind(),
             Self::Identity(inner) => inner.kind(),
             Self::Db(error) => db::kind(error),
         }
@@ -38,9 +36,7 @@ impl DomainError for Error {
         match self {
             Self::Invalid(inner) => inner.code,
             Self::TooManyWatchers => "mqtt.too_many_watchers",
-            Self::Broker(BrokerError::Unavailable(_)) => "mqtt.unavailable",
-            Self::Broker(BrokerError::Unsupported(_)) => "mqtt.unsupported",
-            Self::Broker(BrokerError::Refused(_)) => "mqtt.refused",
+            Self::Broker(inner) => inner.code(),
             Self::Identity(inner) => inner.code(),
             Self::Db(_) => "database",
         }

@@ -22,7 +22,10 @@ use uuid::Uuid;
 pub use self::api::EmqxApi;
 use self::clients::Clients;
 use super::{Broker, BrokerError, BrokerKind, Connection, Message, Watch};
-use crate::kernel::{Clock, Secret};
+use crate::{
+    config::THIS_HOST,
+    kernel::{Clock, Secret},
+};
 
 /// A broker that is slower is as good as away.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -75,7 +78,7 @@ fn mountpoint(project: Uuid) -> String {
 /// Host and port that this process connects to.
 fn address(url: &Url) -> (String, u16) {
     let host = match url.host_str() {
-        Some("host.docker.internal") | None => "127.0.0.1",
+        Some(THIS_HOST) | None => "127.0.0.1",
         // An IPv6 address stands in brackets there.
         Some(host) => host.trim_start_matches('[').trim_end_matches(']'),
     };
