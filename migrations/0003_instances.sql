@@ -80,6 +80,7 @@ create table instances (
   seeded_at timestamptz,
   good_stack_id uuid constraint instances_good_stack_id_fkey references stacks (id),
   started_at timestamptz,
+  frozen_until timestamptz,
   created_at timestamptz not null,
   updated_at timestamptz not null,
   constraint instances_name_length check (length(name) between 1 and 100)
@@ -92,6 +93,7 @@ comment on column instances.crashes_seen is 'The container''s own restart count 
 comment on column instances.good_stack_id is 'The stack that was last healthy; an upgrade that does not become healthy goes back to it.';
 comment on column instances.seeded_at is 'When the template''s modules were installed; never done twice, so that what a user removes stays removed.';
 comment on column instances.notice is 'What stays worth knowing although it runs: why it is in safe mode, why an upgrade was undone.';
+comment on column instances.frozen_until is 'A backup has frozen the container; the reconciler leaves it so until then, and no longer.';
 comment on column instances.upstream is 'Address and port of the running container, for the proxy.';
 
 create table hostnames (
@@ -109,6 +111,31 @@ comment on table hostnames is 'Subdomains and aliases: one namespace, each name 
 create view instance_aliases with (security_invoker = true) as
   select name, instance_id, project_id, created_at from hostnames where kind = 'alias';
 comment on view instance_aliases is 'The further names of instances.';
+
+create table restores (
+  id uuid constraint restores_pkey primary key,
+  instance_id uuid not null constraint restores_instance_id_fkey references instances (id) on delete cascade,
+  project_id uuid not null constraint restores_project_id_fkey references projects (id),
+  source_kind text not null constraint restores_source_kind_known check (source_kind in ('snapshot', 'backup')),
+  source_id uuid not null,
+  source_name text not null,
+  state text not null constraint restores_state_known check (state in ('preparing', 'stopping', 'starting', 'undoing', 'done', 'undone', 'failed')),
+  detail text,
+  entries text[],
+  modules jsonb not null default '[]',
+  done_bytes bigint,
+  total_bytes bigint,
+  requested_by text not null,
+  created_at timestamptz not null,
+  touched_at timestamptz not null,
+  finished_at timestamptz
+);
+create unique index restores_open_key on restores (instance_id) where finished_at is null;
+create index restores_instance_id_idx on restores (instance_id, id desc);
+comment on table restores is 'Replacements of an instance''s data: prepared beside by whoever asked, then carried out by the reconciler. One at a time.';
+comment on column restores.entries is 'The names in the data folder that are exchanged; null: the whole folder.';
+comment on column restores.modules is 'Modules to install after the start; the restore is undone when one cannot be.';
+comment on column restores.touched_at is 'The last sign of life of whoever prepares it; without one for long, it has failed.';
 
 create table access_tokens (
   token_hash bytea constraint access_tokens_pkey primary key,
@@ -171,6 +198,12 @@ create policy hostnames_write on hostnames for all to openflow_user
   with check (openflow_rank(project_id) >= 2
     and exists (select 1 from instances i where i.id = hostnames.instance_id and i.project_id = hostnames.project_id));
 
+alter table restores enable row level security;
+create policy restores_read on restores for select to openflow_user using (openflow_rank(project_id) >= 1);
+create policy restores_write on restores for insert to openflow_user
+  with check (openflow_rank(project_id) >= 2
+    and exists (select 1 from instances i where i.id = restores.instance_id and i.project_id = restores.project_id));
+
 alter table access_tokens enable row level security;
 -- Only for an instance that the user can see: the subquery passes through the policies of instances.
 create policy access_tokens_own on access_tokens for insert to openflow_user
@@ -187,6 +220,7 @@ create policy editor_sessions_revoke on editor_sessions for update to openflow_u
   using (user_id = openflow_actor() or openflow_is_admin());
 
 grant select, insert, update, delete on stacks, templates, instances, hostnames to openflow_user;
+grant select, insert on restores to openflow_user;
 grant select on instance_aliases, editor_sessions to openflow_user;
 grant update (revoked_at) on editor_sessions to openflow_user;
 grant select, insert, delete on access_tokens to openflow_user;
@@ -203,6 +237,11 @@ create trigger instances_view_notify
     webhook_username, webhook_secret_hash, mqtt_password_hash, project_id on instances
   for each row execute function openflow_notify('instance', 'id');
 create trigger hostnames_notify after insert or update or delete on hostnames
+  for each row execute function openflow_notify('instance', 'instance_id');
+-- A restore took a step: the reconciler takes the next, and people see it.
+create trigger restores_intent_notify after insert or update of state on restores
+  for each row execute function openflow_notify('intent', 'instance_id');
+create trigger restores_view_notify after insert or update of state on restores
   for each row execute function openflow_notify('instance', 'instance_id');
 create trigger editor_sessions_revoked_notify after update of revoked_at on editor_sessions
   for each row execute function openflow_notify('access', 'id');

@@ -19,7 +19,7 @@ use crate::{
     crypto::Passwords,
     db::{Changes, Db},
     identity::{self, Identity, SignInRates},
-    instances::{self, Instances, Reconciler, Routing},
+    instances::{self, Instances, Reconciler, Routing, restores},
     jobs::{self, Wake},
     kernel::Clock,
     mqtt::{
@@ -60,6 +60,7 @@ pub struct Core {
     changes: Changes,
     feed: routing::Feed,
     mqtt: Mqtt,
+    instances: Instances,
     reconciler: Reconciler,
     check_images: Wake,
 }
@@ -120,6 +121,7 @@ impl Core {
             identity,
             stacks,
             instance_side,
+            instances: instances.clone(),
             reconciler: Reconciler::new(
                 instances,
                 settings.config.limits.reconcile_concurrency as usize,
@@ -147,6 +149,12 @@ impl Core {
             runtime: self.system.runtime.clone(),
         };
         jobs::spawn(tracker, stop.clone(), self.check_images.clone(), check);
+        jobs::spawn(
+            tracker,
+            stop.clone(),
+            Wake::default(),
+            restores::CleanUp(self.instances.clone()),
+        );
         jobs::spawn(
             tracker,
             stop.clone(),

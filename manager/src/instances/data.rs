@@ -35,6 +35,10 @@ impl DataFolders {
         }
     }
 
+    pub(super) fn root(&self) -> &Path {
+        &self.root
+    }
+
     pub fn path(&self, id: InstanceId) -> PathBuf {
         self.root.join(id.to_string())
     }

@@ -20,6 +20,10 @@ pub(super) struct Wanted<'a> {
     pub(super) spec_hash: &'a str,
     /// The row names another stack than the one that was last healthy.
     pub(super) upgrading: bool,
+    /// A restore needs it stopped.
+    pub(super) held_down: bool,
+    /// A backup holds it still.
+    pub(super) frozen: bool,
 }
 
 /// What to do next. Doing it twice does no harm.
@@ -32,6 +36,8 @@ pub(super) enum Step {
     Stop,
     /// Stopped as wanted: write that down.
     NoteStopped,
+    /// Stopped for a restore: exchange the files, or exchange them back.
+    Exchange,
     /// Make the container and start it.
     Create,
     /// Start the container that is there.
@@ -41,7 +47,7 @@ pub(super) enum Step {
     Unpause,
     /// Look whether it is healthy, and write that down.
     Check,
-    /// A crash was counted and the next try is not due yet.
+    /// A crash was counted and the next try is not due yet, or it is frozen.
     Wait,
 }
 
@@ -58,12 +64,13 @@ pub(super) fn next_step(
         (Desired::Absent, None) => Step::Purge,
         (Desired::Absent, Some(_)) => Step::Remove,
         (_, Some(ContainerState::Dead)) => Step::Remove,
+        (Desired::Running, _) if !wanted.held_down => run_step(wanted, seen, observed, now),
         (
-            Desired::Stopped,
+            _,
             Some(ContainerState::Running | ContainerState::Paused | ContainerState::Restarting),
         ) => Step::Stop,
-        (Desired::Stopped, _) => Step::NoteStopped,
-        (Desired::Running, _) => run_step(wanted, seen, observed, now),
+        (_, _) if wanted.held_down => Step::Exchange,
+        (_, _) => Step::NoteStopped,
     }
 }
 
@@ -92,6 +99,7 @@ fn run_step(
     }
     match observed.state {
         ContainerState::Running => Step::Check,
+        ContainerState::Paused if wanted.frozen => Step::Wait,
         ContainerState::Paused => Step::Unpause,
         ContainerState::Restarting => Step::Wait,
         ContainerState::Created | ContainerState::Exited | ContainerState::Dead => {
@@ -129,7 +137,7 @@ pub(super) enum CrashVerdict {
 /// Counts crashes since the last look: the engine's own restarts, and a
 /// container that ended although it should run. Updates what is kept in mind.
 pub(super) fn count_crashes(
-    desired: Desired,
+    wanted: &Wanted<'_>,
     seen: &mut Seen,
     observed: &Observed,
     now: DateTime<Utc>,
@@ -146,7 +154,7 @@ pub(super) fn count_crashes(
     if observed.state == ContainerState::Exited && was_up {
         new += 1;
     }
-    if desired != Desired::Running {
+    if wanted.desired != Desired::Running || wanted.held_down {
         return CrashVerdict::None;
     }
     if new == 0 {
@@ -225,6 +233,8 @@ mod tests {
             restart_wanted: 0,
             spec_hash: "spec",
             upgrading: false,
+            held_down: false,
+            frozen: false,
         }
     }
 
@@ -298,6 +308,43 @@ mod tests {
     }
 
     #[test]
+    fn a_restore_stops_it_first_whatever_is_wanted() {
+        use ContainerState as S;
+        for desired in [Desired::Running, Desired::Stopped] {
+            let held = Wanted {
+                held_down: true,
+                ..wanted(desired)
+            };
+            for state in [S::Running, S::Paused, S::Restarting] {
+                assert_eq!(step(&held, &Seen::new(), Some(state)), Step::Stop);
+            }
+            for state in [None, Some(S::Created), Some(S::Exited)] {
+                assert_eq!(step(&held, &Seen::new(), state), Step::Exchange);
+            }
+        }
+        let held = Wanted {
+            held_down: true,
+            ..wanted(Desired::Absent)
+        };
+        assert_eq!(step(&held, &Seen::new(), None), Step::Purge);
+    }
+
+    #[test]
+    fn what_a_backup_holds_still_is_left_so() {
+        let frozen = Wanted {
+            frozen: true,
+            ..wanted(Desired::Running)
+        };
+        let paused = Some(ContainerState::Paused);
+        assert_eq!(step(&frozen, &Seen::new(), paused), Step::Wait);
+        let stop = Wanted {
+            frozen: true,
+            ..wanted(Desired::Stopped)
+        };
+        assert_eq!(step(&stop, &Seen::new(), paused), Step::Stop);
+    }
+
+    #[test]
     fn a_failed_try_waits_until_it_is_due() {
         let mut seen = Seen::new();
         seen.failed("no".to_owned(), at(1000));
@@ -318,14 +365,14 @@ mod tests {
         for crash in 1..=8 {
             it.restart_count = crash;
             verdicts.push(count_crashes(
-                Desired::Running,
+                &wanted(Desired::Running),
                 &mut seen,
                 &it,
                 at(1000 + crash),
             ));
             // looking again without a new crash changes nothing
             assert_eq!(
-                count_crashes(Desired::Running, &mut seen, &it, at(1000 + crash)),
+                count_crashes(&wanted(Desired::Running), &mut seen, &it, at(1000 + crash)),
                 CrashVerdict::None
             );
         }
@@ -351,9 +398,9 @@ mod tests {
         };
         let mut it = observed(ContainerState::Running);
         it.restart_count = 4;
-        count_crashes(Desired::Running, &mut seen, &it, at(0));
+        count_crashes(&wanted(Desired::Running), &mut seen, &it, at(0));
         assert_eq!(seen.crash_count, 4);
-        count_crashes(Desired::Running, &mut seen, &it, at(3600));
+        count_crashes(&wanted(Desired::Running), &mut seen, &it, at(3600));
         assert_eq!(seen.crash_count, 0);
     }
 
@@ -365,7 +412,7 @@ mod tests {
         };
         let it = observed(ContainerState::Exited);
         assert_eq!(
-            count_crashes(Desired::Running, &mut seen, &it, at(0)),
+            count_crashes(&wanted(Desired::Running), &mut seen, &it, at(0)),
             CrashVerdict::None
         );
         let mut seen = Seen {
@@ -373,7 +420,7 @@ mod tests {
             ..Seen::new()
         };
         assert_eq!(
-            count_crashes(Desired::Stopped, &mut seen, &it, at(0)),
+            count_crashes(&wanted(Desired::Stopped), &mut seen, &it, at(0)),
             CrashVerdict::None
         );
     }

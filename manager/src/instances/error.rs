@@ -30,6 +30,14 @@ pub enum Error {
         "An instance has at most {memory_mb} MiB of memory and {cpus} cores here; ask for less, or ask the operator to raise the limit."
     )]
     OverLimit { memory_mb: i32, cpus: f64 },
+    #[error("There is no such restore.")]
+    RestoreNotFound,
+    #[error("Another restore of this instance is under way; wait for it to end.")]
+    RestoreUnderWay,
+    #[error(
+        "The restore was given up, because nothing was heard of it for too long. Restore again."
+    )]
+    RestoreGivenUp,
     #[error("The instance is being deleted.")]
     Deleting,
     #[error("The instance is {0}; start it first.")]
@@ -65,7 +73,7 @@ pub enum Error {
 impl DomainError for Error {
     fn kind(&self) -> Kind {
         match self {
-            Self::NotFound | Self::AliasNotFound => Kind::NotFound,
+            Self::NotFound | Self::AliasNotFound | Self::RestoreNotFound => Kind::NotFound,
             Self::BadName
             | Self::BadHostname { .. }
             | Self::ReservedHostname { .. }
@@ -74,7 +82,11 @@ impl DomainError for Error {
             | Self::EngineUnsupported
             | Self::BadWebhookAccess { .. }
             | Self::BadNext => Kind::Invalid,
-            Self::HostnameTaken { .. } | Self::Deleting | Self::NotRunning(_) => Kind::Conflict,
+            Self::HostnameTaken { .. }
+            | Self::Deleting
+            | Self::NotRunning(_)
+            | Self::RestoreUnderWay
+            | Self::RestoreGivenUp => Kind::Conflict,
             Self::TooManyAliases(_) | Self::TooMany(_) => Kind::LimitReached,
             Self::NotAPerson => Kind::Forbidden,
             Self::DataFolder(_) => Kind::Unavailable,
@@ -101,6 +113,9 @@ impl DomainError for Error {
             Self::TooMany(_) => "instance.too_many",
             Self::OverLimit { .. } => "instance.over_limit",
             Self::DataFolder(_) => "instance.data_folder",
+            Self::RestoreNotFound => "restore.not_found",
+            Self::RestoreUnderWay => "restore.under_way",
+            Self::RestoreGivenUp => "restore.given_up",
             Self::Deleting => "instance.deleting",
             Self::NotRunning(_) => "instance.not_running",
             Self::OtherEngine => "instance.other_engine",

@@ -3,7 +3,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::{Error, Hostname};
+use super::{Error, Hostname, restores::RestoreState};
 use crate::{
     access::InstanceKeys,
     audit::Event,
@@ -26,12 +26,14 @@ macro_rules! text_enum {
                 match self { $(Self::$variant => $text),+ }
             }
 
-            pub(super) fn parse(text: &str) -> Option<Self> {
+            pub(crate) fn parse(text: &str) -> Option<Self> {
                 match text { $($text => Some(Self::$variant),)+ _ => None }
             }
         }
     };
 }
+
+pub(super) use text_enum;
 
 text_enum! {
     /// What a request asked for. The reconciler makes it so.
@@ -96,6 +98,10 @@ pub struct Instance {
     pub cpus: f64,
     pub webhook_access: WebhookAccess,
     pub seen: Seen,
+    /// How far the restore under way is.
+    pub restore: Option<RestoreState>,
+    /// A backup holds it still until then.
+    pub frozen_until: Option<DateTime<Utc>>,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
 }
@@ -212,6 +218,14 @@ impl Instance {
         self.id.to_string()
     }
 
+    /// Whether a restore needs it stopped, whatever was asked for.
+    pub(super) fn is_held_down(&self) -> bool {
+        matches!(
+            self.restore,
+            Some(RestoreState::Stopping | RestoreState::Undoing)
+        )
+    }
+
     /// The status that people see: what was asked for a moment ago shows
     /// before the reconciler has begun.
     pub fn status(&self) -> Status {
@@ -220,6 +234,8 @@ impl Instance {
             Desired::Absent => Status::Deleting,
             Desired::Stopped if seen != Status::Stopped => Status::Stopping,
             Desired::Running if seen == Status::Creating => Status::Creating,
+            Desired::Running if self.is_held_down() => Status::Stopping,
+            Desired::Running if self.restore == Some(RestoreState::Starting) => Status::Starting,
             Desired::Running if self.seen.restart_done < self.restart_wanted => Status::Starting,
             Desired::Running | Desired::Stopped => seen,
         }

@@ -143,6 +143,8 @@ impl Instances {
                 secret_hash: None,
             },
             seen: Seen::new(),
+            restore: None,
+            frozen_until: None,
             created_at: now,
             updated_at: now,
         };

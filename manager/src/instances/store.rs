@@ -5,6 +5,7 @@ use uuid::Uuid;
 use super::{
     Desired, Error, Hostname, Instance, Status, WebhookAccess,
     model::{Inside, Seen, WebhookMode},
+    restores::RestoreState,
 };
 use crate::{
     access::SealedInstanceKeys,
@@ -44,6 +45,8 @@ struct Row {
     seeded_at: Option<DateTime<Utc>>,
     good_stack_id: Option<Uuid>,
     started_at: Option<DateTime<Utc>>,
+    restore: Option<String>,
+    frozen_until: Option<DateTime<Utc>>,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
 }
@@ -91,6 +94,11 @@ impl TryFrom<Row> for Instance {
                 good_stack: row.good_stack_id.map(StackId),
                 started_at: row.started_at,
             },
+            restore: match row.restore {
+                Some(state) => Some(RestoreState::parse(&state).ok_or_else(|| bad("restore"))?),
+                None => None,
+            },
+            frozen_until: row.frozen_until,
             created_at: row.created_at,
             updated_at: row.updated_at,
         })
@@ -108,7 +116,9 @@ macro_rules! select {
                       engine, stack_id, desired, restart_wanted, memory_mb, cpus, webhook_access, webhook_username,
                       webhook_secret_hash, status, status_detail, notice, upstream, restart_done, restart_needed, safe_mode,
                       crash_count, crashes_seen, last_crash_at, attempts, retry_at, seeded_at, good_stack_id,
-                      started_at, created_at, updated_at
+                      started_at,
+                      (select r.state from restores r where r.instance_id = instances.id and r.finished_at is null) as "restore?",
+                      frozen_until, created_at, updated_at
                from instances "# + $rest,
             $($arg),*
         )
@@ -302,6 +312,21 @@ pub(super) async fn update(conn: &mut PgConnection, it: &Instance) -> sqlx::Resu
         it.webhook_access.username,
         it.webhook_access.secret_hash,
         it.updated_at,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn set_frozen(
+    conn: &mut PgConnection,
+    id: InstanceId,
+    until: Option<DateTime<Utc>>,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "update instances set frozen_until = $2 where id = $1",
+        id.0,
+        until
     )
     .execute(conn)
     .await?;

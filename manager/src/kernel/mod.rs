@@ -11,8 +11,8 @@ pub use actor::{Actor, UserActor};
 pub use clock::{Clock, SystemClock};
 pub use error::{DomainError, Kind};
 pub use ids::{
-    ApiTokenId, AuditId, EditorSessionId, InstanceId, MqttClientId, MqttEventId, ProjectId,
-    SessionId, StackId, TemplateId, UserId,
+    ApiTokenId, AuditId, BackupId, EditorSessionId, InstanceId, MqttClientId, MqttEventId,
+    PipelineId, ProjectId, RestoreId, SessionId, SnapshotId, StackId, TemplateId, UserId,
 };
 pub use network::customer_network;
 pub use page::{Page, PageRequest};

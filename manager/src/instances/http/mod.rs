@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    Instance, Instances, NewInstance,
+    Instance, Instances, NewInstance, restores,
     service::{Choices, Patch},
     views::{InstanceView, LaunchView, WebhookAccessBody},
 };
@@ -31,6 +31,7 @@ pub fn router(instances: Instances) -> OpenApiRouter {
         .routes(routes!(launch))
         .routes(routes!(launch_by_name))
         .merge(details::router())
+        .merge(restores::http::router())
         .with_state(instances)
 }
 

@@ -3,6 +3,7 @@
 //! the cluster does it; the others stand by.
 mod pass;
 mod queue;
+mod restore;
 mod up;
 
 use std::{

@@ -11,6 +11,7 @@ use crate::{
         Desired, Error, Instance, Status,
         decide::{self, CrashVerdict, Step, Wanted},
         model::{Inside, Seen},
+        restores::{self, Plan, Restore, RestoreState},
         seen, spec, store,
     },
     kernel::InstanceId,
@@ -33,6 +34,8 @@ pub(super) struct Look {
     pub(super) seen: Seen,
     /// The row names another stack than the one that was last healthy.
     pub(super) upgrading: bool,
+    /// What is to be carried out, or is on trial.
+    pub(super) restore: Option<(Restore, Plan)>,
 }
 
 impl Reconciler {
@@ -69,10 +72,14 @@ impl Reconciler {
             restart_wanted: look.row.restart_wanted,
             spec_hash: &spec_hash,
             upgrading: look.upgrading,
+            held_down: look.row.is_held_down(),
+            frozen: self.is_frozen(&look.row),
         };
         if let Some(observed) = &observed
             && !decide::is_replaced(&wanted, &look.seen, observed)
-            && let Some(next) = self.account_for_crashes(&mut look, observed).await?
+            && let Some(next) = self
+                .account_for_crashes(&wanted, &mut look, observed)
+                .await?
         {
             return Ok(next);
         }
@@ -92,6 +99,13 @@ impl Reconciler {
         }
         let inside = store::inside(&mut tx, &parts.keys, id).await?;
         let (stack_name, image) = seen::stack_image(&mut tx, row.stack).await?;
+        // Between the two queries it may have gone on: another look then.
+        let restore = match row.restore {
+            None | Some(RestoreState::Preparing) => None,
+            state => restores::store::staged(&mut tx, id)
+                .await?
+                .filter(|(it, _)| Some(it.state) == state),
+        };
         drop(tx);
         let spec = spec::container_spec(
             &parts.settings,
@@ -107,7 +121,12 @@ impl Reconciler {
             inside,
             stack_name,
             spec,
+            restore,
         }))
+    }
+
+    fn is_frozen(&self, row: &Instance) -> bool {
+        row.frozen_until.is_some_and(|at| self.instances.now() < at)
     }
 
     /// A container with this installation's labels whose instance has no row:
@@ -156,6 +175,7 @@ impl Reconciler {
                 }
                 self.note_stopped(look).await
             }
+            Step::Exchange => self.exchange(look).await,
             Step::Unpause => {
                 runtime.unpause(id).await?;
                 Ok(Next::Again)
@@ -170,7 +190,8 @@ impl Reconciler {
             Step::Wait => {
                 self.write(&mut look).await?;
                 let now = self.instances.now();
-                let pause = look.seen.retry_at.and_then(|at| (at - now).to_std().ok());
+                let due = look.row.frozen_until.max(look.seen.retry_at);
+                let pause = due.and_then(|at| (at - now).to_std().ok());
                 Ok(Next::After(pause.unwrap_or(RESTARTING_PAUSE)))
             }
         }
@@ -190,6 +211,8 @@ impl Reconciler {
     }
 
     async fn note_stopped(&self, mut look: Look) -> Result<Next, Error> {
+        // Stopped meanwhile: it has nothing to prove.
+        self.end_restore(&mut look, RestoreState::Done).await?;
         let seen = &mut look.seen;
         seen.forgive();
         seen.status = Status::Stopped;
@@ -219,19 +242,21 @@ impl Reconciler {
     /// pause when there were too many.
     async fn account_for_crashes(
         &self,
+        wanted: &Wanted<'_>,
         look: &mut Look,
         observed: &Observed,
     ) -> Result<Option<Next>, Error> {
         let now = self.instances.now();
-        let verdict = decide::count_crashes(look.row.desired, &mut look.seen, observed, now);
+        let verdict = decide::count_crashes(wanted, &mut look.seen, observed, now);
         if verdict == CrashVerdict::None {
             return Ok(None);
         }
         let died = self.codes().remove(&look.row.id);
         let reason = decide::crash_reason(observed, died);
-        if look.upgrading {
-            self.roll_back(look, &format!("it crashed ({reason})"))
-                .await?;
+        if self
+            .give_up_trial(look, &format!("it crashed ({reason})"))
+            .await?
+        {
             return Ok(Some(Next::Again));
         }
         let lines = self.last_lines(look.row.id).await;

@@ -15,6 +15,7 @@ use crate::{
     instances::{Error, Status, first_files, node_red, seen, spec},
     kernel::Actor,
     runtime::{self, ContainerState, Observed, Probe},
+    stacks::templates::Module,
 };
 
 const HEALTH_PATH: &str = "/openflow/health";
@@ -117,8 +118,7 @@ impl Reconciler {
         if matches!(error, Error::Runtime(runtime::Error::Unavailable(_))) {
             return Err(error);
         }
-        if look.upgrading {
-            self.roll_back(&mut look, &error.to_string()).await?;
+        if self.give_up_trial(&mut look, &error.to_string()).await? {
             return Ok(Next::Again);
         }
         tracing::warn!(%error, "instance {} cannot be started: {error}", look.row.name);
@@ -210,19 +210,19 @@ impl Reconciler {
         match self.wait(&look, address, attention).await? {
             Up::Healthy { flows } => self.healthy(look, address, flows).await,
             Up::Changed => Ok(Next::Again),
-            Up::Crashed if look.upgrading => {
+            Up::Crashed => {
                 let lines = self.last_lines(look.row.id).await;
-                self.roll_back(&mut look, &format!("it crashed while starting.{lines}"))
-                    .await?;
-                Ok(Next::Again)
-            }
-            Up::Crashed => Ok(Next::Again),
-            Up::TimedOut if look.upgrading => {
-                self.roll_back(&mut look, "it did not become healthy")
-                    .await?;
+                let why = format!("it crashed while starting.{lines}");
+                self.give_up_trial(&mut look, &why).await?;
                 Ok(Next::Again)
             }
             Up::TimedOut => {
+                if self
+                    .give_up_trial(&mut look, "it did not become healthy")
+                    .await?
+                {
+                    return Ok(Next::Again);
+                }
                 look.seen.status = Status::Unhealthy;
                 look.seen.detail = Some(format!(
                     "It has not answered for {} s since its start.",
@@ -279,6 +279,9 @@ impl Reconciler {
         address: SocketAddr,
         flows: bool,
     ) -> Result<Next, Error> {
+        if !self.prove_restore(&mut look, address).await? {
+            return Ok(Next::Again);
+        }
         let upgraded = look.upgrading;
         let seen = &mut look.seen;
         seen.status = if seen.safe_mode {
@@ -308,15 +311,7 @@ impl Reconciler {
     async fn install_modules(&self, look: &mut Look, address: SocketAddr) -> Result<(), Error> {
         let mut troubles = Vec::new();
         for module in &look.inside.modules {
-            tracing::info!(
-                module = module.name,
-                "installing {} into {}",
-                module.name,
-                look.row.name
-            );
-            if let Err(why) =
-                node_red::install(address, &look.inside.keys.magic_token, module).await
-            {
+            if let Err(why) = self.install(look, address, module).await {
                 troubles.push(format!("{}: {why}", module.name));
             }
         }
@@ -328,6 +323,18 @@ impl Reconciler {
         }
         look.seen.seeded_at = Some(self.instances.now());
         self.write(look).await
+    }
+
+    /// Fails with the reason, for a person.
+    pub(super) async fn install(
+        &self,
+        look: &Look,
+        address: SocketAddr,
+        module: &Module,
+    ) -> Result<(), String> {
+        let (name, instance) = (&module.name, &look.row.name);
+        tracing::info!(module = name, "installing {name} into {instance}");
+        node_red::install(address, &look.inside.keys.magic_token, module).await
     }
 
     /// Back to the stack that was last healthy.

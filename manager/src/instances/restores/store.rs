@@ -1,0 +1,259 @@
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::{Entries, NewRestore, Plan, Restore, RestoreState, SourceKind};
+use crate::{
+    db,
+    instances::{Error, Instance},
+    kernel::{InstanceId, PageRequest, ProjectId, RestoreId},
+};
+
+struct Row {
+    id: Uuid,
+    instance_id: Uuid,
+    project_id: Uuid,
+    source_kind: String,
+    source_id: Uuid,
+    source_name: String,
+    state: String,
+    detail: Option<String>,
+    done_bytes: Option<i64>,
+    total_bytes: Option<i64>,
+    requested_by: String,
+    created_at: DateTime<Utc>,
+    finished_at: Option<DateTime<Utc>>,
+}
+
+fn bad(column: &'static str) -> sqlx::Error {
+    sqlx::Error::Decode(format!("restores.{column}").into())
+}
+
+impl TryFrom<Row> for Restore {
+    type Error = sqlx::Error;
+
+    fn try_from(row: Row) -> sqlx::Result<Self> {
+        Ok(Self {
+            id: RestoreId(row.id),
+            instance: InstanceId(row.instance_id),
+            project: ProjectId(row.project_id),
+            source_kind: SourceKind::parse(&row.source_kind).ok_or_else(|| bad("source_kind"))?,
+            source_id: row.source_id,
+            source_name: row.source_name,
+            state: RestoreState::parse(&row.state).ok_or_else(|| bad("state"))?,
+            detail: row.detail,
+            progress: row.done_bytes.zip(row.total_bytes),
+            requested_by: row.requested_by,
+            created_at: row.created_at,
+            finished_at: row.finished_at,
+        })
+    }
+}
+
+/// `select` of [`Row`] with the given rest: the query macros take literals only.
+macro_rules! select {
+    ($rest:literal, $($arg:expr),* $(,)?) => {
+        sqlx::query_as!(
+            Row,
+            "select id, instance_id, project_id, source_kind, source_id, source_name, state, detail, done_bytes, total_bytes,
+                    requested_by, created_at, finished_at
+             from restores " + $rest,
+            $($arg),*
+        )
+    };
+}
+
+/// Fails with [`Error::RestoreUnderWay`] when another one is open.
+pub(super) async fn insert(
+    conn: &mut PgConnection,
+    instance: &Instance,
+    new: NewRestore,
+    requested_by: &str,
+    now: DateTime<Utc>,
+) -> Result<Restore, Error> {
+    let it = Restore {
+        id: RestoreId::new(),
+        instance: instance.id,
+        project: instance.project,
+        source_kind: new.source_kind,
+        source_id: new.source_id,
+        source_name: new.source_name,
+        state: RestoreState::Preparing,
+        detail: None,
+        progress: None,
+        requested_by: requested_by.to_owned(),
+        created_at: now,
+        finished_at: None,
+    };
+    let result = sqlx::query!(
+        "insert into restores (id, instance_id, project_id, source_kind, source_id, source_name, state, requested_by,
+                               created_at, touched_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9)",
+        it.id.0,
+        it.instance.0,
+        it.project.0,
+        it.source_kind.as_str(),
+        it.source_id,
+        it.source_name,
+        it.state.as_str(),
+        it.requested_by,
+        now,
+    )
+    .execute(conn)
+    .await;
+    match result {
+        Err(error) if db::is_violation(&error, "restores_open_key") => Err(Error::RestoreUnderWay),
+        other => Ok(other.map(|_| it)?),
+    }
+}
+
+pub(super) async fn get(conn: &mut PgConnection, id: RestoreId) -> sqlx::Result<Option<Restore>> {
+    select!("where id = $1", id.0)
+        .fetch_optional(conn)
+        .await?
+        .map(Restore::try_from)
+        .transpose()
+}
+
+/// Newest first.
+pub(super) async fn list(
+    conn: &mut PgConnection,
+    instance: InstanceId,
+    page: PageRequest,
+) -> sqlx::Result<Vec<Restore>> {
+    select!(
+        "where instance_id = $1 and ($2::uuid is null or id < $2) order by id desc limit $3",
+        instance.0,
+        page.after,
+        page.fetch(),
+    )
+    .fetch_all(conn)
+    .await?
+    .into_iter()
+    .map(Restore::try_from)
+    .collect()
+}
+
+/// A sign of life; `false` when it is no longer being prepared.
+pub(super) async fn touch(
+    conn: &mut PgConnection,
+    id: RestoreId,
+    progress: (i64, i64),
+    now: DateTime<Utc>,
+) -> sqlx::Result<bool> {
+    let result = sqlx::query!(
+        "update restores set done_bytes = $2, total_bytes = $3, touched_at = $4 where id = $1 and state = 'preparing'",
+        id.0,
+        progress.0,
+        progress.1,
+        now,
+    )
+    .execute(conn)
+    .await?;
+    Ok(result.rows_affected() > 0)
+}
+
+/// Hands it to the reconciler; `false` when it was given up meanwhile.
+pub(super) async fn stage(
+    conn: &mut PgConnection,
+    id: RestoreId,
+    plan: &Plan,
+    now: DateTime<Utc>,
+) -> sqlx::Result<bool> {
+    let entries = match &plan.entries {
+        Entries::Whole => None,
+        Entries::Files(names) => Some(names.as_slice()),
+    };
+    let result = sqlx::query!(
+        "update restores set state = 'stopping', entries = $2, modules = $3, touched_at = $4
+         where id = $1 and state = 'preparing'",
+        id.0,
+        entries,
+        serde_json::json!(plan.modules),
+        now,
+    )
+    .execute(conn)
+    .await?;
+    Ok(result.rows_affected() > 0)
+}
+
+/// The open restore that the reconciler has to carry on, and its plan.
+pub(in crate::instances) async fn staged(
+    conn: &mut PgConnection,
+    instance: InstanceId,
+) -> Result<Option<(Restore, Plan)>, Error> {
+    let row = select!(
+        "where instance_id = $1 and state in ('stopping', 'starting', 'undoing')",
+        instance.0
+    )
+    .fetch_optional(&mut *conn)
+    .await?;
+    let Some(row) = row else {
+        return Ok(None);
+    };
+    let restore = Restore::try_from(row)?;
+    let plan = sqlx::query!(
+        "select entries, modules from restores where id = $1",
+        restore.id.0
+    )
+    .fetch_one(conn)
+    .await?;
+    let plan = Plan {
+        entries: plan.entries.map_or(Entries::Whole, Entries::Files),
+        modules: serde_json::from_value(plan.modules).map_err(|_| bad("modules"))?,
+    };
+    Ok(Some((restore, plan)))
+}
+
+/// Takes a step, with the reason of the step if there is one.
+pub(in crate::instances) async fn step(
+    conn: &mut PgConnection,
+    id: RestoreId,
+    to: RestoreState,
+    why: Option<&str>,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    let over = matches!(
+        to,
+        RestoreState::Done | RestoreState::Undone | RestoreState::Failed
+    );
+    sqlx::query!(
+        "update restores set state = $2, detail = coalesce($3, detail), finished_at = $4 where id = $1 and finished_at is null",
+        id.0,
+        to.as_str(),
+        why,
+        over.then_some(now),
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Gives up those being prepared without a sign of life since `before`.
+pub(super) async fn give_up(
+    conn: &mut PgConnection,
+    before: DateTime<Utc>,
+    why: &str,
+    now: DateTime<Utc>,
+) -> sqlx::Result<u64> {
+    let result = sqlx::query!(
+        "update restores set state = 'failed', detail = $2, finished_at = $3
+         where state = 'preparing' and touched_at < $1",
+        before,
+        why,
+        now,
+    )
+    .execute(conn)
+    .await?;
+    Ok(result.rows_affected())
+}
+
+/// Whether the restore is under way.
+pub(super) async fn is_open(conn: &mut PgConnection, id: RestoreId) -> sqlx::Result<bool> {
+    sqlx::query_scalar!(
+        r#"select exists (select 1 from restores where id = $1 and finished_at is null) as "open!""#,
+        id.0
+    )
+    .fetch_one(conn)
+    .await
+}
