@@ -1,7 +1,7 @@
 //! An instance's environment variables.
 use serde_json::json;
 
-use super::{Error, Instances, store};
+use super::{Error, Instances, inside};
 use crate::{
     audit,
     identity::Role,
@@ -12,7 +12,7 @@ use crate::{
 impl Instances {
     pub(super) async fn env(&self, actor: &Actor, id: InstanceId) -> Result<Env, Error> {
         let (mut tx, _) = self.open(actor, id, Role::Viewer).await?;
-        store::env(&mut tx, &self.parts.keys, id).await
+        inside::env(&mut tx, &self.parts.keys, id).await
     }
 
     /// Replaces the environment; it takes effect with the next restart.
@@ -23,10 +23,10 @@ impl Instances {
         vars: Vec<EnvVar>,
     ) -> Result<Env, Error> {
         let (mut tx, it) = self.open_live(actor, id).await?;
-        let stored = store::env(&mut tx, &self.parts.keys, id).await?;
+        let stored = inside::env(&mut tx, &self.parts.keys, id).await?;
         let env = Env::parse(vars, &stored)?;
         if env != stored {
-            store::set_env(&mut tx, &self.parts.keys, id, &env).await?;
+            inside::set_env(&mut tx, &self.parts.keys, id, &env).await?;
             audit::record(
                 &mut tx,
                 actor,

@@ -13,6 +13,7 @@ mod first_files;
 mod freeze;
 mod hostname;
 pub mod http;
+mod inside;
 mod launch;
 mod model;
 mod names;
