@@ -27,9 +27,9 @@ function staged() {
 const newUserDir = () => fs.mkdtempSync(path.join(os.tmpdir(), 'openflow-shim-'));
 
 /** Starts Node-RED with the shim. Stop it with `stop()`; `log()` is what it printed. */
-async function startNodeRed({ env = {}, userDir = newUserDir() } = {}) {
+async function startNodeRed({ env = {}, userDir = newUserDir(), port: given } = {}) {
   const { node, red } = staged();
-  const port = await freePort();
+  const port = given ?? await freePort();
   const settings = path.join(ROOT, 'settings-shim/node-red/settings.js');
   const child = spawn(node, [red, '--settings', settings, '--userDir', userDir, '--port', port, '-D', 'uiHost=127.0.0.1'], {
     env: {
