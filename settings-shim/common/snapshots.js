@@ -4,6 +4,7 @@
 //
 // Invariant: no answer has the status 404, 502 or 504. The servers in front of us take 404 for "not a page of the editor,
 // try the flows", and nginx puts its own page in place of the others.
+const { STATUS_CODES } = require('node:http');
 const { answerJson, answerProblem } = require('./answers');
 const { attribution } = require('./identity');
 
@@ -72,8 +73,9 @@ function createSnapshots(ask) {
     if (!value) return unavailable(req, res, 'Openflow could not be asked just now. Try again in a moment.');
     if (answer.status < 300) return answerJson(req, res, answer.status, value);
     const status = STATUS_INSTEAD[answer.status] ?? answer.status;
+    const title = status === answer.status ? value.title : STATUS_CODES[status];
     const headers = answer.retryAfter ? { 'retry-after': answer.retryAfter } : {};
-    answerJson(req, res, status, { ...value, status }, { 'content-type': 'application/problem+json', ...headers });
+    answerJson(req, res, status, { ...value, title, status }, { 'content-type': 'application/problem+json', ...headers });
   }
 
   return { isOurs: (path) => ROUTES.some(([pattern]) => pattern.test(path)), handle };
