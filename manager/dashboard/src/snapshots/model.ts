@@ -73,3 +73,7 @@ export function moved<T>(items: readonly T[], index: number, by: -1 | 1): T[] {
   copy.splice(target, 0, ...copy.splice(index, 1))
   return copy
 }
+
+/** What the manager takes, told before it is sent. */
+export const PASSPHRASE_MIN = 12
+export const EXPORT_MAX_BYTES = 64 * 1024 * 1024
