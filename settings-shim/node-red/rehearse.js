@@ -34,22 +34,32 @@ function findDatabases(folder) {
   const found = [];
   const folders = [folder];
   let entries = 0;
+  let unreadable = 0; // a flow may keep files that Node-RED itself cannot read either
+  const attempt = (look) => {
+    try {
+      return look();
+    } catch (error) {
+      if (error.code !== 'EACCES') throw error;
+      unreadable += 1;
+      return undefined;
+    }
+  };
   while (folders.length > 0) {
     const here = folders.pop();
-    const open = fs.opendirSync(here);
-    for (let entry = open.readSync(); entry; entry = open.readSync()) {
+    const open = attempt(() => fs.opendirSync(here));
+    for (let entry = open?.readSync(); entry; entry = open.readSync()) {
       entries += 1;
       if (entries > MAX_ENTRIES || found.length >= MAX_DATABASES) {
         open.closeSync();
-        return { found, isWhole: false };
+        return { found, unreadable, isWhole: false };
       }
       const file = path.join(here, entry.name);
       if (entry.isDirectory() && !SKIPPED.has(entry.name)) folders.push(file);
-      else if (entry.isFile() && hasHeader(file)) found.push(file);
+      else if (entry.isFile() && attempt(() => hasHeader(file))) found.push(file);
     }
-    open.closeSync();
+    open?.closeSync();
   }
-  return { found, isWhole: true };
+  return { found, unreadable, isWhole: true };
 }
 
 function hasHeader(file) {
@@ -63,7 +73,7 @@ function hasHeader(file) {
 }
 
 function checkDatabases(folder) {
-  const { found, isWhole } = findDatabases(folder);
+  const { found, unreadable, isWhole } = findDatabases(folder);
   const end = Date.now() + MAX_SQLITE_MS;
   const good = [];
   const bad = [];
@@ -82,6 +92,7 @@ function checkDatabases(folder) {
   if (bad.length > 0) throw new Error(`damaged: ${bad.join('; ')}`);
   const parts = [`${good.length} database${good.length === 1 ? '' : 's'} without fault`];
   if (unchecked.length > 0) parts.push(`not checked: ${unchecked.join(', ')}`);
+  if (unreadable > 0) parts.push(`${unreadable} files or folders cannot be read`);
   if (!isWhole) parts.push('not every file was looked at, there are too many');
   return parts.join('; ');
 }

@@ -5,12 +5,9 @@ const assert = require('node:assert/strict');
 const fs = require('node:fs');
 const path = require('node:path');
 const { after, before, beforeEach, test } = require('node:test');
-const { chromium } = require('playwright-core');
-const { BEARER, ROOT, deploy, newUserDir, startManager, startNodeRed, until } = require('../support');
+const { shoot, startBrowser } = require('./chromium');
+const { BEARER, deploy, newUserDir, startManager, startNodeRed, until } = require('../support');
 
-const ARGS = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
-  '--disable-component-update', '--disable-sync'];
-const SHOTS = path.join(ROOT, 'build/screenshots');
 const EDITOR_TIMEOUT_MS = 60_000;
 const ADA = { userId: '0198f0a0-0000-7000-8000-0000000000aa', name: 'Ada Lovelace', role: 'member' };
 const MARKUP = '<img src=x onerror="document.title=\'owned\'"> & co';
@@ -73,13 +70,12 @@ const FLOWS = [
 const BASIC = `Basic ${Buffer.from('u:p').toString('base64')}`;
 
 before(async () => {
-  fs.mkdirSync(SHOTS, { recursive: true });
   manager = await startManager(tokens, answer);
   Object.assign(env, { OPENFLOW_MANAGER_URL: manager.url, OPENFLOW_LAUNCH_URL: `${manager.url}/launch/wf1` });
   FLOWS[2].url = `${manager.url}/behind-a-password`;
   red = await startNodeRed({ env, userDir });
   await deploy(red, FLOWS);
-  browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', headless: true, args: ARGS });
+  browser = await startBrowser();
 });
 beforeEach(() => {
   store = { snapshots: [], restores: {} };
@@ -109,7 +105,7 @@ async function ready(page) {
   await page.waitForSelector('#openflow-role', { state: 'attached', timeout: EDITOR_TIMEOUT_MS });
 }
 
-const shot = (page, name) => page.screenshot({ path: path.join(SHOTS, `snapshots-${name}.png`) });
+const shot = (page, name) => shoot(page, `snapshots-${name}`);
 const rename = (page, name) => page.evaluate((it) => {
   const node = RED.nodes.node('in');
   node.name = it;
