@@ -13,5 +13,6 @@ pub mod kernel;
 pub mod mqtt;
 pub mod routing;
 pub mod runtime;
+pub mod snapshots;
 pub mod stacks;
 pub mod web;

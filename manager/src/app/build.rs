@@ -28,6 +28,7 @@ use crate::{
     },
     routing,
     runtime::Runtime,
+    snapshots::{self, Snapshots},
     stacks::{self, CheckImages, Stacks, templates::Templates},
     web,
 };
@@ -78,10 +79,11 @@ impl Core {
         } = system.clone();
         let keys = settings.secrets.keys.clone();
         let changes = Changes::new();
+        let passwords = Passwords::new();
         let identity = Identity::new(
             db.clone(),
             clock.clone(),
-            Passwords::new(),
+            passwords.clone(),
             system.sign_in_rates,
         );
         let access = Access::new(db.clone(), clock.clone());
@@ -98,6 +100,9 @@ impl Core {
             runtime: runtime.clone(),
             settings: Arc::new(instance_settings(settings, address)?),
         });
+        let slices = (&identity, &access, &instances);
+        let snapshots = snapshots(settings, &system, slices, passwords).await?;
+        let instances_for_people = instances.clone().telling(Arc::new(snapshots.clone()));
         let traffic = traffic(&system, &identity, &changes);
         let feed = feed(settings, &system, address).await?;
         let mqtt = mqtt(settings, &system, &identity);
@@ -108,11 +113,14 @@ impl Core {
             .merge(audit::http::router(Audit::new(db)))
             .merge(stacks::http::router(stacks.clone()))
             .merge(stacks::templates::http::router(templates))
-            .merge(instances::http::router(instances.clone()))
+            .merge(instances::http::router(instances_for_people))
+            .merge(snapshots::http::router(snapshots.clone()))
             .merge(mqtt::http::router(mqtt.clone()))
             .merge(traffic::http::router(traffic))
             .split_for_parts();
-        let for_programs = for_programs(&settings.secrets, &access, &feed);
+        let for_programs = for_programs(&settings.secrets, &access, &feed)
+            .merge(snapshots::shim::router(snapshots))
+            .method_not_allowed_fallback(web::method_not_allowed);
         let for_people = for_people(api.merge(openapi::pages(document)), &identity);
         let router = with_layers(for_people.merge(for_programs), &instance_side)
             .merge(for_the_broker(&settings.secrets, &system));
@@ -184,6 +192,25 @@ fn mqtt(settings: &Settings, system: &System, identity: &Identity) -> Mqtt {
     })
 }
 
+async fn snapshots(
+    settings: &Settings,
+    system: &System,
+    (identity, access, instances): (&Identity, &Access, &Instances),
+    passwords: Passwords,
+) -> anyhow::Result<Snapshots> {
+    let secrets = installation_secrets(settings, system);
+    Ok(Snapshots::new(snapshots::Parts {
+        db: system.db.clone(),
+        clock: system.clock.clone(),
+        keys: settings.secrets.keys.clone(),
+        identity: identity.clone(),
+        access: access.clone(),
+        instances: instances.clone(),
+        passwords,
+        digest_key: secrets.get(SecretName::DigestKey).await?,
+    }))
+}
+
 fn traffic(system: &System, identity: &Identity, changes: &Changes) -> Traffic {
     Traffic::new(traffic::Parts {
         db: system.db.clone(),
@@ -194,6 +221,11 @@ fn traffic(system: &System, identity: &Identity, changes: &Changes) -> Traffic {
     })
 }
 
+fn installation_secrets(settings: &Settings, system: &System) -> InstallationSecrets {
+    let keys = settings.secrets.keys.clone();
+    InstallationSecrets::new(system.db.clone(), system.clock.clone(), keys)
+}
+
 async fn feed(
     settings: &Settings,
     system: &System,
@@ -201,7 +233,7 @@ async fn feed(
 ) -> anyhow::Result<routing::Feed> {
     let (db, clock) = (system.db.clone(), system.clock.clone());
     let keys = settings.secrets.keys.clone();
-    let secrets = InstallationSecrets::new(db.clone(), clock.clone(), keys.clone());
+    let secrets = installation_secrets(settings, system);
     let cookie_key = secrets.get(SecretName::CookieKey).await?;
     let feed = routing::FeedSettings {
         domain: settings.config.address.domain.clone(),
@@ -219,7 +251,6 @@ fn for_programs(secrets: &Secrets, access: &Access, feed: &routing::Feed) -> Rou
         .merge(access::http::proxy_router(access.clone(), proxy.clone()))
         .merge(access::http::shim_router(access.clone()))
         .merge(routing::http::router(feed.clone(), proxy.clone()))
-        .method_not_allowed_fallback(web::method_not_allowed)
 }
 
 /// By itself: a whole site of devices that connects anew asks thousands of

@@ -25,6 +25,7 @@ mod service;
 mod settings;
 mod spec;
 mod store;
+mod upgrade;
 mod views;
 mod webhook;
 
@@ -35,3 +36,4 @@ pub use model::{Desired, Instance, NewInstance, Status, WebhookAccess};
 pub use reconcile::Reconciler;
 pub use service::{Instances, Parts};
 pub use settings::{Routing, Settings};
+pub use upgrade::BeforeUpgrade;
