@@ -30,6 +30,7 @@ mod webhook;
 pub use data::DataFolders;
 pub use error::Error;
 pub use hostname::Hostname;
+pub(crate) use model::text_enum;
 pub use model::{Desired, Instance, NewInstance, Status, WebhookAccess};
 pub use reconcile::Reconciler;
 pub use service::{Instances, Parts};
