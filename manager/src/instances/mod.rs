@@ -4,6 +4,7 @@
 //!
 //! Invariant: whatever the manager was doing when it was killed, the next pass
 //! of the reconciler ends in the desired state, and never in an orphan.
+mod above;
 mod data;
 mod decide;
 mod environment;
@@ -27,6 +28,7 @@ mod store;
 mod views;
 mod webhook;
 
+pub use above::Origin;
 pub use data::DataFolders;
 pub use error::Error;
 pub use hostname::Hostname;

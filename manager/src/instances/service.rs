@@ -195,13 +195,14 @@ impl Instances {
         ))
     }
 
-    pub(super) async fn get(&self, actor: &Actor, id: InstanceId) -> Result<Instance, Error> {
+    /// For a viewer.
+    pub async fn get(&self, actor: &Actor, id: InstanceId) -> Result<Instance, Error> {
         Ok(self.open(actor, id, Role::Viewer).await?.1)
     }
 
     /// The instance in a transaction of the actor's, who has at least `role`
     /// in its project. To a stranger it does not exist.
-    pub(super) async fn open(
+    pub async fn open(
         &self,
         actor: &Actor,
         id: InstanceId,
@@ -349,7 +350,7 @@ impl Instances {
 
     /// [`Instances::open`] for a member's change; one that is being deleted
     /// takes none.
-    pub(super) async fn open_live(
+    pub async fn open_live(
         &self,
         actor: &Actor,
         id: InstanceId,
