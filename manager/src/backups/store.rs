@@ -285,3 +285,20 @@ pub(super) async fn last_restorable(
     .map(Backup::try_from)
     .transpose()
 }
+
+/// Asks for a verification; `false` when one waits or runs, or the backup does.
+pub(super) async fn want_verification(
+    conn: &mut PgConnection,
+    id: BackupId,
+    level: VerificationLevel,
+) -> sqlx::Result<bool> {
+    let result = sqlx::query!(
+        "update backups set verification_status = 'pending', verification_wanted = $2, verification_detail = null
+         where id = $1 and status not in ('pending', 'running') and verification_status not in ('pending', 'running')",
+        id.0,
+        level.as_str(),
+    )
+    .execute(conn)
+    .await?;
+    Ok(result.rows_affected() > 0)
+}
