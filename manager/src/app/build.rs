@@ -3,6 +3,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use anyhow::Context as _;
 use axum::{Router, extract::DefaultBodyLimit, http::StatusCode, middleware};
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
+use chrono::TimeDelta;
 use openflow_route_api::Key;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower_http::{catch_panic::CatchPanicLayer, timeout::TimeoutLayer};
@@ -15,6 +16,7 @@ use super::{
 use crate::{
     access::{self, Access, InstallationSecrets, SecretName},
     audit::{self, Audit},
+    backups::{self, Backups},
     config,
     crypto::Passwords,
     db::{Changes, Db},
@@ -61,6 +63,7 @@ pub struct Core {
     feed: routing::Feed,
     mqtt: Mqtt,
     instances: Instances,
+    backups: Backups,
     reconciler: Reconciler,
     check_images: Wake,
 }
@@ -98,6 +101,7 @@ impl Core {
             runtime: runtime.clone(),
             settings: Arc::new(instance_settings(settings, address)?),
         });
+        let backups = backups(settings, &system, &identity, &instances, &changes)?;
         let traffic = traffic(&system, &identity, &changes);
         let feed = feed(settings, &system, address).await?;
         let mqtt = mqtt(settings, &system, &identity);
@@ -111,10 +115,14 @@ impl Core {
             .merge(instances::http::router(instances.clone()))
             .merge(mqtt::http::router(mqtt.clone()))
             .merge(traffic::http::router(traffic))
+            .merge(backups::http::router(backups.clone()))
             .split_for_parts();
-        let for_programs = for_programs(&settings.secrets, &access, &feed);
-        let for_people = for_people(api.merge(openapi::pages(document)), &identity);
-        let router = with_layers(for_people.merge(for_programs), &instance_side)
+        let (slow, slow_document) = backups::http::slow_router(backups.clone()).split_for_parts();
+        let pages = openapi::pages(document.merge_from(slow_document));
+        let quick = for_people(api.merge(pages), &identity)
+            .merge(for_programs(&settings.secrets, &access, &feed));
+        let all = answering_in_time(quick).merge(signed_in(slow, &identity));
+        let router = with_layers(all, &instance_side)
             .merge(for_the_broker(&settings.secrets, &system));
         Ok(Self {
             router,
@@ -122,6 +130,7 @@ impl Core {
             stacks,
             instance_side,
             instances: instances.clone(),
+            backups,
             reconciler: Reconciler::new(
                 instances,
                 settings.config.limits.reconcile_concurrency as usize,
@@ -155,6 +164,13 @@ impl Core {
             Wake::default(),
             restores::CleanUp(self.instances.clone()),
         );
+        backups::Runner::new(self.backups.clone()).spawn(tracker, stop.clone());
+        jobs::spawn(
+            tracker,
+            stop.clone(),
+            Wake::default(),
+            backups::Measure(self.backups.clone()),
+        );
         jobs::spawn(
             tracker,
             stop.clone(),
@@ -182,6 +198,24 @@ fn mqtt(settings: &Settings, system: &System, identity: &Identity) -> Mqtt {
         info: broker_info::broker_info(&settings.config, broker.kind()),
         broker,
     })
+}
+
+fn backups(
+    settings: &Settings,
+    system: &System,
+    identity: &Identity,
+    instances: &Instances,
+    changes: &Changes,
+) -> anyhow::Result<Backups> {
+    Ok(Backups::new(backups::Parts {
+        db: system.db.clone(),
+        clock: system.clock.clone(),
+        keys: settings.secrets.keys.clone(),
+        identity: identity.clone(),
+        instances: instances.clone(),
+        changes: changes.clone(),
+        settings: Arc::new(backup_settings(settings)?),
+    }))
 }
 
 fn traffic(system: &System, identity: &Identity, changes: &Changes) -> Traffic {
@@ -239,14 +273,26 @@ fn for_the_broker(secrets: &Secrets, system: &System) -> Router {
 /// What browsers and programs of people use: whoever asks is found out, and
 /// changes from other sites' pages are refused.
 fn for_people(api: Router, identity: &Identity) -> Router {
-    api.merge(metrics::router())
+    let all = api.merge(metrics::router()).fallback(dashboard::serve);
+    signed_in(all, identity)
+}
+
+fn signed_in(router: Router, identity: &Identity) -> Router {
+    router
         .method_not_allowed_fallback(web::method_not_allowed)
-        .fallback(dashboard::serve)
         .layer(middleware::from_fn(web::refuse_cross_site))
         .layer(middleware::from_fn_with_state(
             identity.clone(),
             identity::authenticate,
         ))
+}
+
+/// For all but what receives whole files.
+fn answering_in_time(router: Router) -> Router {
+    router.layer(TimeoutLayer::with_status_code(
+        StatusCode::GATEWAY_TIMEOUT,
+        ANSWER_TIMEOUT,
+    ))
 }
 
 /// What every request passes, the last one first.
@@ -258,10 +304,6 @@ fn with_layers(router: Router, instance_side: &InstanceSide) -> Router {
         ))
         .layer(middleware::from_fn(dashboard::security_headers))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-        .layer(TimeoutLayer::with_status_code(
-            StatusCode::GATEWAY_TIMEOUT,
-            ANSWER_TIMEOUT,
-        ))
         .layer(CatchPanicLayer::custom(|_| web::panicked()))
         .layer(middleware::from_fn(metrics::measure))
         .layer(middleware::from_fn(web::finish))
@@ -288,6 +330,25 @@ fn instance_settings(
         memory_mb_max: config.limits.max_memory_mb,
         cpus_max: config.limits.max_cpus,
         per_project_max: i64::from(config.limits.max_instances_per_project),
+    })
+}
+
+fn backup_settings(settings: &Settings) -> anyhow::Result<backups::Settings> {
+    let config = &settings.config.backups;
+    let schedule = config.schedule().map(backups::Schedule::parse).transpose();
+    Ok(backups::Settings {
+        data_dir: std::path::absolute(settings.config.data.path())
+            .context("the data folder's path")?,
+        schedule: schedule.context("OPENFLOW_BACKUP_SCHEDULE")?,
+        window: TimeDelta::minutes(config.window_minutes.into()),
+        concurrency: config.concurrency as usize,
+        keep: backups::Keep {
+            daily: config.keep_daily,
+            weekly: config.keep_weekly,
+            monthly: config.keep_monthly,
+        },
+        min_free_bytes: config.min_free_mb.saturating_mul(1 << 20),
+        upload_bytes_max: config.max_upload_mb << 20,
     })
 }
 

@@ -206,7 +206,7 @@ impl BackupFolder {
 
 pub(super) fn free_bytes(folder: &Path) -> io::Result<u64> {
     let stat = nix::sys::statvfs::statvfs(folder)?;
-    Ok(u64::from(stat.blocks_available()).saturating_mul(u64::from(stat.fragment_size())))
+    Ok(stat.blocks_available().saturating_mul(stat.fragment_size()))
 }
 
 /// Fine when it is gone.

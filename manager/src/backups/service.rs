@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 use chrono::{DateTime, Utc};
 use serde_json::json;
@@ -153,6 +153,20 @@ impl Backups {
         let backup = store::get(&mut tx, id).await?.ok_or(Error::NotFound)?;
         tx.commit().await?;
         Ok(backup)
+    }
+
+    /// Where a member finds the archive, and what to save it as.
+    pub(super) async fn download(
+        &self,
+        actor: &Actor,
+        id: BackupId,
+    ) -> Result<(PathBuf, String), Error> {
+        let (_, backup) = self.open(actor, id, Role::Member).await?;
+        // That it is there is known to fail here, with a reason.
+        drop(self.file_of(&backup).await?);
+        let name = backup.file_name.as_deref().ok_or(Error::NothingInIt)?;
+        let path = self.folder.path(backup.instance, name);
+        Ok((path, backup.download_name()))
     }
 
     /// Its archive, opened.

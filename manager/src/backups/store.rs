@@ -3,7 +3,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::{
-    About, Backup, BackupStatus, Error, Offsite, OffsiteStatus, Outcome, Term, Trigger,
+    About, Backup, BackupStatus, Error, Offsite, OffsiteStatus, Trigger,
     Verification, VerificationLevel, VerificationStatus,
 };
 use crate::{

@@ -5,7 +5,7 @@ mod password;
 mod secret_file;
 mod token;
 
-pub use aes_ctr::aes256_ctr;
+pub use aes_ctr::{aes256_ctr, aes256_ctr_back};
 pub use keyring::{KeyRing, KeyRingError, Sealed};
 pub use password::Passwords;
 pub use secret_file::load_or_create_secret;

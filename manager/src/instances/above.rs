@@ -31,7 +31,7 @@ impl Instances {
             return Err(Error::NotFound);
         }
         let inside = store::inside(&mut tx, &self.parts.keys, id).await?;
-        let stack = stacks::get(&mut tx, instance.stack).await?;
+        let stack = stacks::find(&mut tx, instance.stack).await?;
         Ok(Origin {
             engine_version: stack.version,
             env: inside.env.names().into_iter().map(Into::into).collect(),

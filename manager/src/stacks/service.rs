@@ -98,9 +98,9 @@ impl Stacks {
     }
 }
 
-/// The stack, ready or not.
-pub async fn get(conn: &mut PgConnection, id: StackId) -> Result<Stack, Error> {
-    store::get(conn, id).await?.ok_or(Error::StackNotFound)
+/// In the caller's transaction.
+pub async fn find(tx: &mut PgConnection, id: StackId) -> Result<Stack, Error> {
+    store::get(tx, id).await?.ok_or(Error::StackNotFound)
 }
 
 /// The stack that an instance is to start from: the named one, or the default
