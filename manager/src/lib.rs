@@ -2,6 +2,7 @@
 pub mod access;
 pub mod app;
 pub mod audit;
+pub mod backups;
 pub mod cli;
 pub mod config;
 pub mod crypto;

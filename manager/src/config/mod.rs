@@ -4,6 +4,7 @@
 //! Invariant: a secret is a [`Secret`] and so never in `Debug` or in the help.
 mod address;
 mod admin;
+mod backups;
 mod data;
 mod database;
 mod instances;
@@ -18,6 +19,7 @@ use clap::Args;
 
 pub use address::AddressConfig;
 pub use admin::AdminConfig;
+pub use backups::BackupConfig;
 pub use data::DataConfig;
 pub use database::DatabaseConfig;
 pub use instances::{InstanceConfig, Routing};
@@ -46,6 +48,8 @@ pub struct Config {
     #[command(flatten)]
     pub instances: InstanceConfig,
     #[command(flatten)]
+    pub backups: BackupConfig,
+    #[command(flatten)]
     pub mqtt: MqttConfig,
     #[command(flatten)]
     pub limits: LimitConfig,
@@ -59,6 +63,7 @@ impl Config {
         self.admin.check()?;
         self.proxy.check()?;
         self.mqtt.check()?;
+        self.backups.check()?;
         if self.mqtt.listen_tls.is_some() || self.mqtt.listen_wss.is_some() {
             self.proxy.check_certificate("MQTT over TLS")?;
         }
@@ -181,6 +186,15 @@ mod tests {
                 "<key>:<secret>",
             ),
             (vec!["--mqtt-max-rate=0"], "1.."),
+            (
+                vec![
+                    "--backup-keep-daily=0",
+                    "--backup-keep-weekly=0",
+                    "--backup-keep-monthly=0",
+                ],
+                "keep at least one",
+            ),
+            (vec!["--backup-concurrency=0"], "1.."),
             (vec!["--docker-host=/var/run/docker.sock"], "unix://"),
             (vec!["--log-filter=a=b=c"], "filter"),
         ] {

@@ -43,7 +43,7 @@ impl Instances {
     /// Its variables, in a transaction that has found that the instance is
     /// there.
     pub async fn env_of(&self, tx: &mut PgConnection, id: InstanceId) -> Result<Env, Error> {
-        store::env(tx, &self.parts.keys, id).await
+        inside::env(tx, &self.parts.keys, id).await
     }
 
     /// Sets the variables that the instance lacks, and says which those were;
@@ -55,7 +55,7 @@ impl Instances {
         vars: Vec<EnvVar>,
     ) -> Result<Vec<String>, Error> {
         let (mut tx, it) = self.open_live(actor, id).await?;
-        let stored = store::env(&mut tx, &self.parts.keys, id).await?;
+        let stored = inside::env(&mut tx, &self.parts.keys, id).await?;
         let is_new = |var: &EnvVar| stored.get(&var.name).is_none();
         let new: Vec<EnvVar> = vars.into_iter().filter(is_new).collect();
         let names: Vec<String> = new.iter().map(|it| it.name.clone()).collect();
@@ -63,7 +63,7 @@ impl Instances {
             return Ok(names);
         }
         let env = Env::parse([stored.shown(), new].concat(), &stored)?;
-        store::set_env(&mut tx, &self.parts.keys, id, &env).await?;
+        inside::set_env(&mut tx, &self.parts.keys, id, &env).await?;
         let detail = json!({"env": env.names(), "added": names});
         audit::record(&mut tx, actor, self.now(), it.event("instance.env", detail)).await?;
         tx.commit().await?;

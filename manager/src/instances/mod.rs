@@ -4,6 +4,7 @@
 //!
 //! Invariant: whatever the manager was doing when it was killed, the next pass
 //! of the reconciler ends in the desired state, and never in an orphan.
+mod above;
 mod data;
 mod decide;
 mod environment;
@@ -29,9 +30,11 @@ mod upgrade;
 mod views;
 mod webhook;
 
+pub use above::Origin;
 pub use data::DataFolders;
 pub use error::Error;
 pub use hostname::Hostname;
+pub(crate) use model::text_enum;
 pub use model::{Desired, Instance, NewInstance, Status, WebhookAccess};
 pub use reconcile::Reconciler;
 pub use service::{Instances, Parts};

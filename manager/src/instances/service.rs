@@ -6,7 +6,7 @@ use sqlx::PgConnection;
 
 use super::{
     BeforeUpgrade, DataFolders, Desired, Error, Hostname, Instance, NewInstance, Settings, Status,
-    WebhookAccess,
+    WebhookAccess, inside,
     model::{self, Inside, Seen, WebhookMode},
     store, webhook,
 };
@@ -201,7 +201,8 @@ impl Instances {
         ))
     }
 
-    pub(super) async fn get(&self, actor: &Actor, id: InstanceId) -> Result<Instance, Error> {
+    /// For a viewer.
+    pub async fn get(&self, actor: &Actor, id: InstanceId) -> Result<Instance, Error> {
         Ok(self.open(actor, id, Role::Viewer).await?.1)
     }
 
@@ -370,7 +371,7 @@ impl Instances {
     /// that have made sure that they may.
     pub async fn credential_secret(&self, id: InstanceId) -> Result<Secret, Error> {
         let mut tx = self.parts.db.begin_system().await?;
-        let inside = store::inside(&mut tx, &self.parts.keys, id).await?;
+        let inside = inside::get(&mut tx, &self.parts.keys, id).await?;
         Ok(inside.keys.credential_secret)
     }
 }

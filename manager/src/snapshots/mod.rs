@@ -10,7 +10,6 @@
 mod deploys;
 mod diff;
 mod error;
-mod folder;
 pub mod http;
 mod model;
 mod node_red;

@@ -3,7 +3,6 @@ use std::io::ErrorKind;
 
 use super::{
     Error, Snapshots,
-    folder::Folder,
     model::{Content, Digests, Flows, digests},
     node_red,
 };
@@ -14,6 +13,7 @@ use crate::{
     kernel::{Actor, InstanceId},
     stacks::{self, Engine, EnvVar},
 };
+use openflow_archive::Folder;
 
 /// What the database says of an instance.
 #[derive(Clone, Debug)]

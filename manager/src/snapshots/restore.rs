@@ -6,7 +6,7 @@ use super::{
     model::Label,
     node_red,
     plan::{self, CredentialChoice, Planned, RestorePlan, Source, Target},
-    reading::State,
+    reading::{Outline, State},
     service::{Taking, author_of},
 };
 use crate::{
@@ -169,7 +169,7 @@ impl Snapshots {
         ready: Ready,
     ) -> Result<Plan, Error> {
         let instances = &self.parts.instances;
-        self.keep_what_is_there(actor, id, restore, &ready.target)
+        self.keep_what_is_there(actor, Some(id), restore, &ready.target.outline)
             .await?;
         let secret = instances.credential_secret(restore.instance).await?;
         let (into, owner) = (instances.staging(restore), instances.data_owner());
@@ -191,24 +191,32 @@ impl Snapshots {
         })
     }
 
+    /// Keeps what the instance holds before something else is restored into it.
+    /// Fails only when there is something that could be kept and was not.
+    pub async fn before_restore(&self, actor: &Actor, restore: &Restore) -> Result<(), Error> {
+        let outline = self.outline(actor, restore.instance, Role::Member).await?;
+        self.keep_what_is_there(actor, None, restore, &outline)
+            .await
+    }
+
     /// What is too broken to be kept does not hinder its repair.
     async fn keep_what_is_there(
         &self,
         actor: &Actor,
-        id: SnapshotId,
+        spare: Option<SnapshotId>,
         restore: &Restore,
-        target: &Target,
+        outline: &Outline,
     ) -> Result<(), Error> {
         let taking = Taking {
             kind: SnapshotKind::BeforeRestore,
             label: Label::ours(&format!("Before restoring {}", restore.source_name)),
             author: author_of(actor),
             only_if_changed: false,
-            spare: Some(id),
+            spare,
             detail: serde_json::json!({ "restoreId": restore.id }),
         };
         let kept = async {
-            let state = self.read(&target.outline).await?;
+            let state = self.read(outline).await?;
             self.keep(actor, restore.instance, state, taking).await
         };
         match kept.await {

@@ -107,6 +107,19 @@ pub(super) async fn insert(
     }
 }
 
+/// Whether the slice above copies the instance's data at the moment.
+pub(super) async fn backup_runs(
+    conn: &mut PgConnection,
+    instance: InstanceId,
+) -> sqlx::Result<bool> {
+    sqlx::query_scalar!(
+        r#"select exists (select 1 from backups where instance_id = $1 and status = 'running') as "runs!""#,
+        instance.0
+    )
+    .fetch_one(conn)
+    .await
+}
+
 pub(super) async fn get(conn: &mut PgConnection, id: RestoreId) -> sqlx::Result<Option<Restore>> {
     select!("where id = $1", id.0)
         .fetch_optional(conn)

@@ -4,8 +4,9 @@ use super::{FLOWS, FLOWS_BYTES_MAX, modules};
 use crate::{
     crypto::node_red::{self, Credentials},
     kernel::Secret,
-    snapshots::{Error, folder::Folder, model::Installed},
+    snapshots::{Error, model::Installed},
 };
+use openflow_archive::Folder;
 
 const CREDENTIALS_BYTES_MAX: u64 = 8 << 20;
 const TRIES: usize = 5;

@@ -1,7 +1,8 @@
+use openflow_archive::Folder;
 use serde_json::Value;
 
 use super::files::unreadable;
-use crate::snapshots::{Error, folder::Folder, model::Installed};
+use crate::snapshots::{Error, model::Installed};
 
 const PACKAGE_BYTES_MAX: u64 = 1 << 20;
 /// More are left out: nobody installs so many.
