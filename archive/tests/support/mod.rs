@@ -1,0 +1,248 @@
+//! Folders to archive, and what to look at after.
+#![expect(clippy::unwrap_used, reason = "a failed step fails the test")]
+#![allow(
+    dead_code,
+    clippy::allow_attributes,
+    reason = "each test file uses its part"
+)]
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    process::Command,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use openflow_archive::{
+    Error, Folder, Freezer, Limits, Manifest, Progress, UnpackOptions, WriteOptions, Written,
+};
+use tempfile::TempDir;
+
+pub(crate) const LIMITS: Limits = Limits {
+    bytes: 20 << 30,
+    entries: 1_000_000,
+};
+
+/// A folder to archive, the archive, and what is made of it, side by side.
+pub(crate) struct Place(TempDir);
+
+impl Place {
+    pub(crate) fn new() -> Self {
+        let place = Self(tempfile::tempdir().unwrap());
+        fs::create_dir(place.folder()).unwrap();
+        fs::create_dir(place.path("spool")).unwrap();
+        place
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    pub(crate) fn folder(&self) -> PathBuf {
+        self.path("folder")
+    }
+
+    pub(crate) fn archive(&self) -> PathBuf {
+        self.path("archive.tar.gz")
+    }
+
+    pub(crate) fn unpacked(&self) -> PathBuf {
+        self.path("unpacked")
+    }
+
+    pub(crate) fn write(
+        &self,
+        options: &WriteOptions,
+        freezer: Option<&mut dyn Freezer>,
+    ) -> Result<Written, Error> {
+        let folder = Folder::open(&self.folder()).unwrap();
+        let out = File::create(self.archive()).unwrap();
+        openflow_archive::write(&folder, out, options, freezer, &Progress::new())
+    }
+
+    pub(crate) fn check(&self) -> Result<Manifest, Error> {
+        check(&self.archive(), &LIMITS)
+    }
+
+    pub(crate) fn unpack(&self) -> Result<Manifest, Error> {
+        unpack(&self.archive(), &self.unpacked(), LIMITS)
+    }
+}
+
+pub(crate) fn check(archive: &Path, limits: &Limits) -> Result<Manifest, Error> {
+    openflow_archive::check(File::open(archive).unwrap(), limits, &Progress::new())
+}
+
+pub(crate) fn unpack(archive: &Path, into: &Path, limits: Limits) -> Result<Manifest, Error> {
+    let options = UnpackOptions {
+        limits,
+        owner: None,
+        threads: 2,
+    };
+    openflow_archive::unpack(
+        File::open(archive).unwrap(),
+        into,
+        &options,
+        &Progress::new(),
+    )
+}
+
+pub(crate) fn options(place: &Place) -> WriteOptions {
+    WriteOptions {
+        level: 1,
+        about: serde_json::json!({"engine": "node-red"}),
+        ..WriteOptions::new(place.path("spool"))
+    }
+}
+
+pub(crate) fn set_mtime(path: &Path, seconds: i64, nanos: u32) {
+    let time = if seconds < 0 {
+        UNIX_EPOCH - Duration::from_secs(seconds.unsigned_abs())
+    } else {
+        UNIX_EPOCH + Duration::from_secs(seconds.unsigned_abs())
+    };
+    let file = File::open(path).unwrap();
+    file.set_modified(time + Duration::from_nanos(nanos.into()))
+        .unwrap();
+}
+
+/// Bytes that do not compress.
+pub(crate) fn noise(size: usize, seed: u64) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut bytes = Vec::with_capacity(size + 8);
+    while bytes.len() < size {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        bytes.extend_from_slice(&state.to_le_bytes());
+    }
+    bytes.truncate(size);
+    bytes
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Seen {
+    kind: &'static str,
+    mode: u32,
+    owner: (u32, u32),
+    mtime: (i64, i64),
+    /// Of a file, or a link's target.
+    content: Vec<u8>,
+    /// The first path with this inode.
+    same_as: String,
+}
+
+/// All that there is to see of a tree.
+pub(crate) fn look(root: &Path) -> BTreeMap<String, Seen> {
+    let mut seen = BTreeMap::new();
+    let mut inodes = BTreeMap::new();
+    let mut waiting = vec![root.to_owned()];
+    let mut paths = vec![root.to_owned()];
+    while let Some(folder) = waiting.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let entry = entry.unwrap();
+            if entry.file_type().unwrap().is_dir() {
+                waiting.push(entry.path());
+            }
+            paths.push(entry.path());
+        }
+    }
+    paths.sort();
+    for path in paths {
+        let name = path
+            .strip_prefix(root)
+            .unwrap()
+            .to_str()
+            .unwrap()
+            .to_owned();
+        let data = fs::symlink_metadata(&path).unwrap();
+        let (kind, content) = if data.is_dir() {
+            ("folder", Vec::new())
+        } else if data.is_symlink() {
+            (
+                "link",
+                fs::read_link(&path)
+                    .unwrap()
+                    .into_os_string()
+                    .into_encoded_bytes(),
+            )
+        } else {
+            ("file", fs::read(&path).unwrap())
+        };
+        let same_as = inodes
+            .entry(data.ino())
+            .or_insert_with(|| name.clone())
+            .clone();
+        let of = Seen {
+            kind,
+            mode: data.mode() & 0o7777,
+            owner: (data.uid(), data.gid()),
+            mtime: (data.mtime(), data.mtime_nsec()),
+            content,
+            same_as,
+        };
+        seen.insert(name, of);
+    }
+    seen
+}
+
+pub(crate) fn assert_same(one: &Path, other: &Path) {
+    let (one, other) = (look(one), look(other));
+    for (name, seen) in &one {
+        let brief = |seen: Option<&Seen>| {
+            seen.map(|seen| {
+                (
+                    seen.kind,
+                    seen.mode,
+                    seen.owner,
+                    seen.mtime,
+                    seen.content.len(),
+                    seen.same_as.clone(),
+                )
+            })
+        };
+        assert!(
+            other.get(name) == Some(seen),
+            "{name}: {:?} became {:?}",
+            brief(Some(seen)),
+            brief(other.get(name))
+        );
+    }
+    let extra: Vec<_> = other
+        .keys()
+        .filter(|name| !one.contains_key(*name))
+        .collect();
+    assert!(extra.is_empty(), "{extra:?}");
+}
+
+pub(crate) fn run(program: &str, arguments: &[&str]) -> String {
+    let output = Command::new(program).args(arguments).output().unwrap();
+    assert!(
+        output.status.success(),
+        "{program} {arguments:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout).unwrap()
+}
+
+pub(crate) fn sha256sum(path: &Path) -> String {
+    run("sha256sum", &[path.to_str().unwrap()])
+        .split(' ')
+        .next()
+        .unwrap()
+        .to_owned()
+}
+
+/// Until it holds, for a minute at most.
+pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let begun = SystemTime::now();
+    while !holds() {
+        assert!(
+            begun.elapsed().unwrap_or_default() < Duration::from_secs(60),
+            "never: {what}"
+        );
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
