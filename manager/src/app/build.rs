@@ -267,7 +267,7 @@ fn with_layers(router: Router, instance_side: &InstanceSide) -> Router {
         .layer(middleware::from_fn(web::finish))
 }
 
-fn instance_settings(
+pub(super) fn instance_settings(
     settings: &Settings,
     address: SocketAddr,
 ) -> anyhow::Result<instances::Settings> {

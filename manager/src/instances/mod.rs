@@ -26,6 +26,7 @@ mod spec;
 mod store;
 mod views;
 mod webhook;
+mod whole;
 
 pub use data::DataFolders;
 pub use error::Error;
@@ -34,3 +35,4 @@ pub use model::{Desired, Instance, NewInstance, Status, WebhookAccess};
 pub use reconcile::Reconciler;
 pub use service::{Instances, Parts};
 pub use settings::{Routing, Settings};
+pub use whole::{Listed, after_restore_of_all, list_all};
