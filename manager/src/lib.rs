@@ -8,6 +8,7 @@ pub mod config;
 pub mod crypto;
 pub mod db;
 pub mod identity;
+pub mod installation;
 pub mod instances;
 pub mod jobs;
 pub mod kernel;

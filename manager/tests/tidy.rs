@@ -16,7 +16,7 @@ const RANKS: &[(u8, &[&str])] = &[
     (5, &["access", "credentials", "engines", "stacks"]),
     (6, &["instances"]),
     (7, &["gateway", "mqtt", "routing", "snapshots"]),
-    (8, &["backups"]),
+    (8, &["backups", "installation"]),
     (9, &["app"]),
     (10, &["cli"]),
 ];
