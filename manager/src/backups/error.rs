@@ -16,6 +16,8 @@ pub enum Error {
     NothingInIt,
     #[error("The backup's file {0} is gone from the folder of backups.")]
     FileGone(String),
+    #[error("The file does not have the range that Range asks for.")]
+    BadRange,
     #[error("This backup is being verified; wait for it to end.")]
     BeingVerified,
     #[error("{detail}")]
@@ -82,6 +84,7 @@ impl DomainError for Error {
             Self::FileGone(_) => Kind::Gone,
             Self::BadSchedule { .. }
             | Self::BadKeep
+            | Self::BadRange
             | Self::TwoTargets
             | Self::BadCredentials(_)
             | Self::Refused(_)
@@ -104,6 +107,7 @@ impl DomainError for Error {
             Self::FileGone(_) => "backup.file_gone",
             Self::BeingVerified => "backup.being_verified",
             Self::BadSchedule { .. } => "backup.bad_schedule",
+            Self::BadRange => "backup.bad_range",
             Self::BadKeep => "backup.bad_keep",
             Self::TwoTargets => "backup.two_targets",
             Self::OtherEngine { .. } => "backup.other_engine",
