@@ -32,6 +32,8 @@ pub(crate) trait WithBackups {
     async fn try_restore(&self, id: Uuid, body: Value) -> Answer;
     /// Until the restore is over.
     async fn restored(&self, restore: &Value) -> Value;
+    /// Until the restore went well.
+    async fn is_done(&self, restore: &Value);
     /// The files in the instance's folder of backups.
     fn files_of(&self, it: &It) -> Vec<String>;
     fn backup_folder(&self, it: &It) -> PathBuf;
@@ -100,6 +102,11 @@ impl WithBackups for Bench {
             (!it["finishedAt"].is_null()).then_some(it)
         })
         .await
+    }
+
+    async fn is_done(&self, restore: &Value) {
+        let restore = self.restored(restore).await;
+        assert_eq!(restore["state"], "done", "{restore:#}");
     }
 
     fn files_of(&self, it: &It) -> Vec<String> {

@@ -34,7 +34,7 @@ async fn into_another_instance_with_its_own_secret(pool: PgPool) {
     let id = bench.good(&from).await;
     let restore = bench.try_restore(id, json!({"instanceId": to.id})).await.expect(202);
     assert_eq!(restore["instanceId"], to.id.to_string());
-    assert_eq!(bench.restored(&restore).await["state"], "done");
+    bench.is_done(&restore).await;
     assert_eq!(bench.read(&to, "marker").unwrap(), b"dev");
     assert_eq!(credentials(&bench, &to), before);
     assert_ne!(bench.read(&to, "flows_cred.json"), bench.read(&from, "flows_cred.json"));
@@ -53,7 +53,7 @@ async fn into_a_new_instance_after_the_old_one_is_gone(pool: PgPool) {
     assert_eq!(own.refusal(), (404, "instance.not_found"));
     let new = json!({"newInstance": {"name": "Shop again", "subdomain": "shop"}});
     let restore = bench.try_restore(id, new).await.expect(202);
-    assert_eq!(bench.restored(&restore).await["state"], "done");
+    bench.is_done(&restore).await;
     let it = It {
         id: restore["instanceId"].as_str().unwrap().parse().unwrap(),
         subdomain: "shop".to_owned(),
@@ -73,7 +73,7 @@ async fn a_stopped_instance_stays_stopped(pool: PgPool) {
     bench.ask(&it, "stop", "stopped").await;
     bench.write(&it, "marker", "2");
     let restore = bench.try_restore(id, Value::Null).await.expect(202);
-    assert_eq!(bench.restored(&restore).await["state"], "done");
+    bench.is_done(&restore).await;
     assert_eq!(bench.read(&it, "marker").unwrap(), b"1");
     assert_eq!(bench.see(&it).await["status"], "stopped");
 }
@@ -92,7 +92,7 @@ async fn two_at_once_are_one_and_a_refusal(pool: PgPool) {
     let (won, lost) = if a.status == 202 { (a, b) } else { (b, a) };
     assert_eq!(lost.refusal(), (409, "restore.under_way"));
     let restore = won.expect(202);
-    assert_eq!(bench.restored(&restore).await["state"], "done");
+    bench.is_done(&restore).await;
     assert_eq!(bench.read(&it, "marker").unwrap(), b"1");
 }
 
