@@ -36,6 +36,7 @@ if [ -n "$test" ]; then
   want chromium have chromium
   want nginx-light have nginx
   want wrk have wrk
+  want pigz have pigz
   want mosquitto have mosquitto
   want mosquitto-clients have mosquitto_sub
   want python3-paho-mqtt /usr/bin/python3 -c 'import paho.mqtt.client'

@@ -14,5 +14,6 @@ pub mod kernel;
 pub mod mqtt;
 pub mod routing;
 pub mod runtime;
+pub mod snapshots;
 pub mod stacks;
 pub mod web;

@@ -8,8 +8,10 @@ mod health;
 mod instance_side;
 mod metrics;
 mod openapi;
+mod router;
 mod serve;
 mod settings;
+mod slices;
 
 pub use build::{Core, System};
 pub use openapi::document;

@@ -2,6 +2,7 @@ use crate::{
     crypto::KeyRingError,
     db, identity, instances,
     kernel::{DomainError, Kind},
+    snapshots,
 };
 
 #[derive(Debug, thiserror::Error)]
@@ -12,7 +13,9 @@ pub enum Error {
     UnderWay,
     #[error("This backup still waits or runs; wait for it to end.")]
     NotFinished,
-    #[error("A backup that has failed holds nothing to restore, download or verify. Choose another one.")]
+    #[error(
+        "A backup that has failed holds nothing to restore, download or verify. Choose another one."
+    )]
     NothingInIt,
     #[error("The backup's file {0} is gone from the folder of backups.")]
     FileGone(String),
@@ -26,7 +29,9 @@ pub enum Error {
     BadKeep,
     #[error("Say either instanceId or newInstance, not both.")]
     TwoTargets,
-    #[error("The backup is of {backup}, the instance runs {instance}: choose an instance of the same engine.")]
+    #[error(
+        "The backup is of {backup}, the instance runs {instance}: choose an instance of the same engine."
+    )]
     OtherEngine {
         backup: &'static str,
         instance: &'static str,
@@ -64,6 +69,8 @@ pub enum Error {
     #[error(transparent)]
     Instances(#[from] instances::Error),
     #[error(transparent)]
+    Snapshots(#[from] snapshots::Error),
+    #[error(transparent)]
     Identity(#[from] identity::Error),
     #[error("The database does not answer; try again in a moment.")]
     Db(#[from] sqlx::Error),
@@ -93,6 +100,7 @@ impl DomainError for Error {
             Self::TooManyUploads => Kind::RateLimited,
             Self::Archive(_) | Self::Folder(_) => Kind::Unavailable,
             Self::Instances(inner) => inner.kind(),
+            Self::Snapshots(inner) => inner.kind(),
             Self::Identity(inner) => inner.kind(),
             Self::Db(error) => db::kind(error),
         }
@@ -122,6 +130,7 @@ impl DomainError for Error {
             Self::Archive(_) => "backup.archive",
             Self::Folder(_) => "backup.folder",
             Self::Instances(inner) => inner.code(),
+            Self::Snapshots(inner) => inner.code(),
             Self::Identity(inner) => inner.code(),
             Self::Db(_) => "database",
         }
@@ -133,6 +142,7 @@ impl DomainError for Error {
             Self::BadKeep => Some("keep"),
             Self::TwoTargets => Some("newInstance"),
             Self::Instances(inner) => inner.field(),
+            Self::Snapshots(inner) => inner.field(),
             Self::Identity(inner) => inner.field(),
             _ => None,
         }

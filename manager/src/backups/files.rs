@@ -109,12 +109,7 @@ impl BackupFolder {
     }
 
     /// Puts a whole file in its place, for good.
-    pub(super) fn finish(
-        &self,
-        instance: InstanceId,
-        from: &Path,
-        name: &str,
-    ) -> io::Result<()> {
+    pub(super) fn finish(&self, instance: InstanceId, from: &Path, name: &str) -> io::Result<()> {
         fs::rename(from, self.path(instance, name))?;
         for folder in [&self.folder(instance), &self.root] {
             File::open(folder)?.sync_all()?;

@@ -20,6 +20,7 @@ use crate::{
     kernel::{
         Actor, BackupId, Clock, DomainError as _, InstanceId, Kind, Page, PageRequest, ProjectId,
     },
+    snapshots::Snapshots,
 };
 
 /// So many files are received at once; each takes a connection and the disk.
@@ -33,6 +34,7 @@ pub struct Parts {
     pub keys: Arc<KeyRing>,
     pub identity: Identity,
     pub instances: Instances,
+    pub snapshots: Snapshots,
     pub changes: Changes,
     pub settings: Arc<Settings>,
 }

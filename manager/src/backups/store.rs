@@ -3,8 +3,8 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::{
-    About, Backup, BackupStatus, Error, Offsite, OffsiteStatus, Trigger,
-    Verification, VerificationLevel, VerificationStatus,
+    About, Backup, BackupStatus, Error, Offsite, OffsiteStatus, Trigger, Verification,
+    VerificationLevel, VerificationStatus,
 };
 use crate::{
     db,

@@ -2,7 +2,7 @@
 //! data that is put back.
 use serde_json::json;
 
-use super::{Desired, Error, Instance, Instances, NewInstance, service::Choices, store};
+use super::{Desired, Error, Instance, Instances, NewInstance, inside, service::Choices, store};
 use crate::{
     audit,
     kernel::{Actor, InstanceId, ProjectId, Secret, StackId},
@@ -30,7 +30,7 @@ impl Instances {
         if instance.desired == Desired::Absent {
             return Err(Error::NotFound);
         }
-        let inside = store::inside(&mut tx, &self.parts.keys, id).await?;
+        let inside = inside::get(&mut tx, &self.parts.keys, id).await?;
         let stack = stacks::find(&mut tx, instance.stack).await?;
         Ok(Origin {
             engine_version: stack.version,
@@ -71,7 +71,10 @@ impl Instances {
         it.desired = Desired::Absent;
         it.updated_at = self.now();
         store::update(&mut tx, &it).await?;
-        let event = it.event("instance.delete", json!({"why": "its backup was not restored"}));
+        let event = it.event(
+            "instance.delete",
+            json!({"why": "its backup was not restored"}),
+        );
         audit::record(&mut tx, &Actor::System(actor), self.now(), event).await?;
         Ok(tx.commit().await?)
     }

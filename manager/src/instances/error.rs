@@ -34,7 +34,9 @@ pub enum Error {
     RestoreNotFound,
     #[error("Another restore of this instance is under way; wait for it to end.")]
     RestoreUnderWay,
-    #[error("A backup of this instance is being made; wait for it to end, or delete it to cancel it.")]
+    #[error(
+        "A backup of this instance is being made; wait for it to end, or delete it to cancel it."
+    )]
     BackupRuns,
     #[error(
         "The restore was given up, because nothing was heard of it for too long. Restore again."

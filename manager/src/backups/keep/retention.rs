@@ -170,7 +170,13 @@ mod tests {
 
     #[test]
     fn a_good_one_stands_for_its_day_before_a_partial_one() {
-        let day = ["2026-11-20?", "2026-11-20", "2026-11-20", "2026-11-19?", "2026-11-19?"];
+        let day = [
+            "2026-11-20?",
+            "2026-11-20",
+            "2026-11-20",
+            "2026-11-19?",
+            "2026-11-19?",
+        ];
         // The newest of all stays, too.
         assert_eq!(
             left((2, 0, 0), &day),

@@ -79,7 +79,6 @@ impl Candidate {
             ),
         }
     }
-
 }
 
 /// From 0 to 1, always the same for an instance.

@@ -1,7 +1,6 @@
 //! Putting a backup back: into its instance, another or a new one. The files
 //! are put beside here; the reconciler exchanges them
 //! ([`crate::instances::restores`]).
-mod credentials;
 mod model;
 mod service;
 mod staging;

@@ -51,8 +51,6 @@ impl Backups {
             source_id: backup.id.0,
             source_name: backup.title(),
         };
-        // HOOK(snapshots): `Snapshots::before_restore(actor, instance.id)` goes
-        // here, unless `is_new`.
         let instances = &self.parts.instances;
         let restore = match instances.begin_restore(actor, instance.id, new).await {
             Ok(restore) => restore,
@@ -65,6 +63,7 @@ impl Backups {
         };
         spawn(Staging {
             backups: self.clone(),
+            actor: actor.clone(),
             restore: restore.clone(),
             file,
             secret,

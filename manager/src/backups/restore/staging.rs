@@ -3,20 +3,24 @@ use std::{fs::File, path::Path, time::Duration};
 
 use openflow_archive::{Folder, Limits, Progress, UnpackOptions, unpack};
 
-use super::{credentials, service::ACTOR};
+use super::service::ACTOR;
 use crate::{
     backups::{Backups, Error, files::blocking, model::ENTRIES_MAX},
+    crypto::node_red,
     instances::restores::{Entries, Plan, Restore},
-    kernel::Secret,
+    kernel::{Actor, Secret},
 };
 
 const PROGRESS_PERIOD: Duration = Duration::from_secs(1);
 const THREADS_MAX: usize = 4;
+const CREDENTIALS_BYTES_MAX: u64 = 64 << 20;
 /// Of the credentials file, as Node-RED makes it.
 const FILE_MODE: u32 = 0o600;
 
 pub(super) struct Staging {
     pub(super) backups: Backups,
+    /// Who asked.
+    pub(super) actor: Actor,
     pub(super) restore: Restore,
     /// The archive.
     pub(super) file: File,
@@ -43,6 +47,10 @@ pub(super) fn spawn(staging: Staging) {
 impl Staging {
     async fn run(&self) -> Result<(), Error> {
         let instances = &self.backups.parts.instances;
+        if !self.is_new {
+            let snapshots = &self.backups.parts.snapshots;
+            snapshots.before_restore(&self.actor, &self.restore).await?;
+        }
         self.unpack().await?;
         let origin = instances.origin(self.restore.instance).await?;
         let (folder, owner) = (instances.staging(&self.restore), instances.data_owner());
@@ -73,8 +81,7 @@ impl Staging {
         let file = self.file.try_clone().map_err(folder)?;
         let progress = Progress::new();
         let shared = progress.clone();
-        let mut work =
-            tokio::task::spawn_blocking(move || unpack(file, &into, &options, &shared));
+        let mut work = tokio::task::spawn_blocking(move || unpack(file, &into, &options, &shared));
         let mut period = tokio::time::interval(PROGRESS_PERIOD);
         let unpacked = loop {
             tokio::select! {
@@ -112,15 +119,16 @@ impl Staging {
 
 /// Encrypts the credentials anew for the instance that they go into.
 fn reseal(folder: &Path, (from, to): (&Secret, &Secret), owner: (u32, u32)) -> Result<(), Error> {
-    let bad = |why: &str| Error::BadCredentials(why.to_owned());
+    let bad = |error: String| Error::BadCredentials(error);
     let folder = Folder::open(folder).map_err(self::folder)?;
-    let file = folder.read(credentials::FILE, credentials::BYTES_MAX);
-    let Some(file) = file.map_err(|error| bad(&error.to_string()))? else {
+    let file = folder.read(node_red::FILE, CREDENTIALS_BYTES_MAX);
+    let Some(file) = file.map_err(|error| bad(error.to_string()))? else {
         return Ok(());
     };
-    let resealed = credentials::reseal(&file, from, to).map_err(bad)?;
+    let credentials = node_red::open(from, &file).map_err(|error| bad(error.to_string()))?;
+    let resealed = node_red::seal(to, &credentials);
     folder
-        .write(credentials::FILE, &resealed, FILE_MODE, Some(owner))
+        .write(node_red::FILE, &resealed, FILE_MODE, Some(owner))
         .map_err(self::folder)
 }
 

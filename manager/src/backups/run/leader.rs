@@ -8,9 +8,7 @@ use uuid::Uuid;
 
 use super::{one::Making, store};
 use crate::{
-    backups::{
-        Backups, Error, Term, Trigger, policies, service::pending, store as backups,
-    },
+    backups::{Backups, Error, Term, Trigger, policies, service::pending, store as backups},
     db::{Change, ChangeReceiver, Lease, Topic},
     kernel::BackupId,
 };

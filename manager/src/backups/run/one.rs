@@ -230,8 +230,7 @@ impl Making {
     async fn good(&self, outcome: Outcome) -> Result<(), Error> {
         let (backups, backup) = (&self.backups, &self.backup);
         let mut tx = backups.parts.db.begin_system().await?;
-        let wanted =
-            store::finish(&mut tx, backup.id, self.term, &outcome, backups.now()).await?;
+        let wanted = store::finish(&mut tx, backup.id, self.term, &outcome, backups.now()).await?;
         tx.commit().await?;
         if !wanted {
             let (folder, instance) = (backups.folder.clone(), backup.instance);
@@ -251,9 +250,9 @@ impl Making {
         tracing::warn!(backup.id = %backup.id, instance.id = %backup.instance, "the backup of {} has failed: {why}", backup.instance_name);
         let mut tx = backups.parts.db.begin_system().await?;
         if store::fail(&mut tx, backup.id, self.term, why, now).await? {
-            let event = backup.event("backup.failed").with(
-                serde_json::json!({"instanceId": backup.instance, "why": why}),
-            );
+            let event = backup
+                .event("backup.failed")
+                .with(serde_json::json!({"instanceId": backup.instance, "why": why}));
             audit::record(&mut tx, &Actor::System("backups.run"), now, event).await?;
         }
         Ok(tx.commit().await?)
@@ -288,7 +287,9 @@ fn outcome(it: Written, freezer: &InstanceFreezer, (file_name, about): (String, 
     if !it.consistent || freezer.broke {
         let why = it.freeze_error.as_deref();
         reasons.push(match why {
-            Some(why) => format!("files changed while they were read, since the instance could not be frozen ({why})"),
+            Some(why) => format!(
+                "files changed while they were read, since the instance could not be frozen ({why})"
+            ),
             None => "files changed while they were read".to_owned(),
         });
     }

@@ -3,9 +3,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::{
-    backups::{
-        Backup, BackupStatus, Outcome, Term, VerificationStatus, store as backups,
-    },
+    backups::{Backup, BackupStatus, Outcome, Term, VerificationStatus, store as backups},
     kernel::{BackupId, InstanceId},
 };
 
@@ -146,11 +144,7 @@ pub(super) async fn fail(
 }
 
 /// Puts it back into the queue.
-pub(super) async fn release(
-    conn: &mut PgConnection,
-    id: BackupId,
-    term: Term,
-) -> sqlx::Result<()> {
+pub(super) async fn release(conn: &mut PgConnection, id: BackupId, term: Term) -> sqlx::Result<()> {
     sqlx::query!(
         "update backups set status = 'pending', claimed_by = null, started_at = null, file_name = null,
                 done_bytes = null, total_bytes = null

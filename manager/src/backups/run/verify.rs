@@ -52,7 +52,11 @@ impl Backups {
         }
     }
 
-    async fn note(&self, backup: &Backup, outcome: Result<(), (String, bool)>) -> Result<(), Error> {
+    async fn note(
+        &self,
+        backup: &Backup,
+        outcome: Result<(), (String, bool)>,
+    ) -> Result<(), Error> {
         let now = self.now();
         let mut tx = self.parts.db.begin_system().await?;
         if let Err((why, _)) = &outcome {

@@ -136,7 +136,11 @@ impl Backups {
             file.write_all(&chunk).await.map_err(full)?;
         }
         file.sync_all().await.map_err(full)?;
-        let hex = hash.finalize().iter().map(|it| format!("{it:02x}")).collect();
+        let hex = hash
+            .finalize()
+            .iter()
+            .map(|it| format!("{it:02x}"))
+            .collect();
         received.sha256 = hex;
         Ok(())
     }
@@ -181,10 +185,14 @@ fn read_about(manifest: &Manifest) -> Result<About, Error> {
     let refused = |why: &str| Error::Refused(why.to_owned());
     let about = &manifest.about;
     if about["format"] != About::FORMAT {
-        return Err(refused("its manifest does not say that it is an instance's backup"));
+        return Err(refused(
+            "its manifest does not say that it is an instance's backup",
+        ));
     }
     if about["version"] != About::VERSION {
-        return Err(refused("a newer version of Openflow made it: upgrade first"));
+        return Err(refused(
+            "a newer version of Openflow made it: upgrade first",
+        ));
     }
     serde_json::from_value(about.clone())
         .map_err(|error| refused(&format!("its manifest is not understood ({error})")))

@@ -80,6 +80,14 @@ impl Instances {
         Ok(wanted)
     }
 
+    /// Says something of a restore that is being prepared which the person
+    /// should know.
+    pub async fn restore_note(&self, id: RestoreId, note: &str) -> Result<(), Error> {
+        let mut tx = self.parts.db.begin_system().await?;
+        store::note(&mut tx, id, note).await?;
+        Ok(tx.commit().await?)
+    }
+
     /// All files are staged: the reconciler takes over. Fails with
     /// [`Error::RestoreGivenUp`] when it was given up meanwhile.
     pub async fn restore_staged(&self, restore: &Restore, plan: &Plan) -> Result<Restore, Error> {

@@ -166,6 +166,17 @@ pub(super) async fn touch(
     Ok(result.rows_affected() > 0)
 }
 
+pub(super) async fn note(conn: &mut PgConnection, id: RestoreId, note: &str) -> sqlx::Result<()> {
+    sqlx::query!(
+        "update restores set detail = $2 where id = $1 and state = 'preparing'",
+        id.0,
+        note
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
 /// Hands it to the reconciler; `false` when it was given up meanwhile.
 pub(super) async fn stage(
     conn: &mut PgConnection,
