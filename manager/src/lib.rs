@@ -13,6 +13,7 @@ pub mod instances;
 pub mod jobs;
 pub mod kernel;
 pub mod mqtt;
+pub mod offsite;
 pub mod routing;
 pub mod runtime;
 pub mod snapshots;

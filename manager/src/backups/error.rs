@@ -19,6 +19,8 @@ pub enum Error {
     NothingInIt,
     #[error("The backup's file {0} is gone from the folder of backups.")]
     FileGone(String),
+    #[error("The file does not have the range that Range asks for.")]
+    BadRange,
     #[error("This backup is being verified; wait for it to end.")]
     BeingVerified,
     #[error("{detail}")]
@@ -89,6 +91,7 @@ impl DomainError for Error {
             Self::FileGone(_) => Kind::Gone,
             Self::BadSchedule { .. }
             | Self::BadKeep
+            | Self::BadRange
             | Self::TwoTargets
             | Self::BadCredentials(_)
             | Self::Refused(_)
@@ -112,6 +115,7 @@ impl DomainError for Error {
             Self::FileGone(_) => "backup.file_gone",
             Self::BeingVerified => "backup.being_verified",
             Self::BadSchedule { .. } => "backup.bad_schedule",
+            Self::BadRange => "backup.bad_range",
             Self::BadKeep => "backup.bad_keep",
             Self::TwoTargets => "backup.two_targets",
             Self::OtherEngine { .. } => "backup.other_engine",

@@ -17,6 +17,9 @@ use crate::{
     stacks,
 };
 
+/// For the audit log.
+pub(super) const ACTOR: &str = "backups.restore";
+
 impl Backups {
     /// Begins to put the backup back. All that can be known to fail fails here,
     /// before anything is touched.
@@ -48,11 +51,16 @@ impl Backups {
             source_id: backup.id.0,
             source_name: backup.title(),
         };
-        let restore = self
-            .parts
-            .instances
-            .begin_restore(actor, instance.id, new)
-            .await?;
+        let instances = &self.parts.instances;
+        let restore = match instances.begin_restore(actor, instance.id, new).await {
+            Ok(restore) => restore,
+            Err(error) => {
+                if is_new {
+                    instances.take_back(instance.id, ACTOR).await?;
+                }
+                return Err(error.into());
+            }
+        };
         spawn(Staging {
             backups: self.clone(),
             actor: actor.clone(),

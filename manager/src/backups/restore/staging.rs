@@ -3,6 +3,7 @@ use std::{fs::File, path::Path, time::Duration};
 
 use openflow_archive::{Folder, Limits, Progress, UnpackOptions, unpack};
 
+use super::service::ACTOR;
 use crate::{
     backups::{Backups, Error, files::blocking, model::ENTRIES_MAX},
     crypto::node_red,
@@ -110,7 +111,7 @@ impl Staging {
             .await?;
         if self.is_new {
             let instance = self.restore.instance;
-            instances.take_back(instance, "backups.restore").await?;
+            instances.take_back(instance, ACTOR).await?;
         }
         Ok(())
     }

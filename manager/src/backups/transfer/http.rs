@@ -43,8 +43,11 @@ async fn download(
     let answer = served.try_call(request).await;
     let answer = answer.map_err(|error| Error::Folder(error.to_string()))?;
     let mut response = answer.map(Body::new).into_response();
+    if response.status() == StatusCode::RANGE_NOT_SATISFIABLE {
+        return Err(Error::BadRange.into());
+    }
     if !response.status().is_success() {
-        return Ok(response); // not modified, or a range that is not in it
+        return Ok(response); // not modified
     }
     let disposition = format!("attachment; filename=\"{name}\"");
     let disposition = HeaderValue::from_str(&disposition).map_err(|_| Error::NotFound)?;
