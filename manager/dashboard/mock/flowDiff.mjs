@@ -3,12 +3,12 @@ const LAYOUT = new Set(['x', 'y', 'w', 'h'])
 const ASIDE = new Set(['id', 'z', 'wires', 'credentials'])
 const isTab = ({ type }) => type === 'tab' || type === 'subflow'
 const same = (a, b) => JSON.stringify(a) === JSON.stringify(b)
-const ref = ({ id, type, name, z }) => ({ id, type, name: name ?? '', tab: z ?? null })
+const refIn = (flows) => ({ id, type, name, z }) => ({ id, type, name: name ?? '', tab: z ?? null, tabLabel: flows.find((tab) => tab.id === z)?.label ?? null })
 
 function fields(before, after) {
   return [...new Set([...Object.keys(before), ...Object.keys(after)])]
     .filter((field) => !ASIDE.has(field) && !same(before[field], after[field]))
-    .map((field) => ({ field, from: before[field], to: after[field] }))
+    .map((field) => ({ field, from: before[field] ?? null, to: after[field] ?? null }))
 }
 const wires = (nodes) =>
   nodes.flatMap(({ id, wires: ports = [] }) => ports.flatMap((targets, port) => targets.map((to) => ({ from: id, port, to }))))
@@ -24,7 +24,7 @@ export function flowDiff(before, after) {
   const pairs = (a, b) => a.flatMap((from) => b.filter((to) => to.id === from.id).map((to) => [from, to]))
   const tab = ({ id: tabId, label, name }) => ({ id: tabId, label: label ?? name })
   const changed = pairs(nodesA, nodesB)
-    .map(([from, to]) => ({ ...ref(to), fields: fields(from, to) }))
+    .map(([from, to]) => ({ ...refIn(after.flows)(to), fields: fields(from, to) }))
     .filter((node) => node.fields.length > 0)
     .map((node) => ({ ...node, moved: node.fields.every(({ field }) => LAYOUT.has(field)) }))
   const names = (list) => list.map(({ name }) => name)
@@ -35,7 +35,7 @@ export function flowDiff(before, after) {
       removed: without(tabsA, tabsB, id).map(tab),
       changed: pairs(tabsA, tabsB).map(([from, to]) => ({ ...tab(to), fields: fields(from, to) })).filter((one) => one.fields.length > 0),
     },
-    nodes: { added: without(nodesB, nodesA, id).map(ref), removed: without(nodesA, nodesB, id).map(ref), changed },
+    nodes: { added: without(nodesB, nodesA, id).map(refIn(after.flows)), removed: without(nodesA, nodesB, id).map(refIn(before.flows)), changed },
     wires: { added: without(wires(nodesB), wires(nodesA)), removed: without(wires(nodesA), wires(nodesB)) },
     modules: {
       added: without(after.modules, before.modules, name),

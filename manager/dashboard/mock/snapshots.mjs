@@ -84,6 +84,7 @@ export function addSnapshots({ state, router, page, find, need, record, beginRes
       env: { missing: lacks.map(({ name, secret }) => ({ name, secret })), differ: changes.env.changed },
       credentials: { carried: withCredentials.length - kept, kept, missing: [] },
       engine: { here: `${instance.engine} 4.1.2`, snapshot: `${snapshot.engine} ${snapshot.engineVersion}`, compatible: instance.engine === snapshot.engine },
+      warnings: [],
       blockers: instance.status === 'failed' ? ['The instance could not be started; mend it first.'] : [],
     }
   }
@@ -146,6 +147,7 @@ export function addSnapshots({ state, router, page, find, need, record, beginRes
     if (from < 0 || !to) throw new Refusal(422, 'invalid', 'There is no stage after this one.')
     if (to.needsOwner) need(user, pipeline.projectId, 'owner')
     const [source, target] = [from, from + 1].map((index) => find(state.instances, pipeline.stages[index].instanceId, 'instance'))
+    state.lastRestore = body
     if (query.get('dryRun') === 'true') return [200, plan(makeSnapshot(source, '', structuredClone(running(source))), target, body)]
     const snapshot = take(user, source, `Promoted to ${target.name}`)
     return [202, { snapshot: view(snapshot), restore: restore(user, snapshot, target) }]
