@@ -41,6 +41,9 @@ impl Fixture {
         t.editor_session(&owner, instance, Some(owner.session))
             .await;
         t.mqtt_client_row(project).await;
+        t.snapshot_row(project, instance).await;
+        t.pipeline_row(project, instance, t.instance_row(project).await)
+            .await;
         t.restore_row(instance).await;
         seed(&t.pool, project, instance, owner.id).await;
         // What the stranger has of their own would only blur the picture.
@@ -305,11 +308,18 @@ async fn a_viewer_writes_nothing_and_a_member_no_members(pool: PgPool) {
     }
     // That the test can tell the difference.
     assert!(
-        ["instances", "hostnames", "mqtt_clients"]
+        ["instances", "hostnames", "mqtt_clients", "snapshots"]
             .iter()
             .all(|it| writable.contains(it))
     );
-    let closed = ["project_members", "audit_log", "mqtt_events", "mqtt_purges"];
+    let closed = [
+        "project_members",
+        "audit_log",
+        "mqtt_events",
+        "mqtt_purges",
+        "pipelines",
+        "pipeline_stages",
+    ];
     assert!(!closed.iter().any(|it| writable.contains(it)));
 
     let rename = format!("update projects set name = 'x' where id = '{project}'");
