@@ -2,6 +2,7 @@
 pub mod access;
 pub mod app;
 pub mod audit;
+pub mod backups;
 pub mod cli;
 pub mod config;
 pub mod crypto;
@@ -12,7 +13,9 @@ pub mod instances;
 pub mod jobs;
 pub mod kernel;
 pub mod mqtt;
+pub mod offsite;
 pub mod routing;
 pub mod runtime;
+pub mod snapshots;
 pub mod stacks;
 pub mod web;

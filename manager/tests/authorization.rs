@@ -81,6 +81,8 @@ const TABLE: &[Route] = &[
     ("get", "/api/v1/instances/{id}/aliases", Viewer, ""),
     ("post", "/api/v1/instances/{id}/aliases", Member, r#"{"name": "$new"}"#),
     ("delete", "/api/v1/instances/{id}/aliases/{name}", Member, ""),
+    ("get", "/api/v1/instances/{id}/restores", Viewer, ""),
+    ("get", "/api/v1/restores/{id}", Viewer, ""),
     ("get", "/api/v1/projects/{id}/mqtt-clients", Viewer, ""),
     ("post", "/api/v1/projects/{id}/mqtt-clients", Member, r#"{"name": "New"}"#),
     ("get", "/api/v1/mqtt-clients/{id}", Viewer, ""),
@@ -101,6 +103,7 @@ const TABLE: &[Route] = &[
 struct Fixture {
     project: Uuid,
     instance: Uuid,
+    restore: Uuid,
     mqtt_client: Uuid,
     alias: String,
     stack: Uuid,
@@ -136,6 +139,7 @@ impl Fixture {
             .fetch_one(&t.pool)
             .await
             .unwrap();
+        let restore = t.restore_row(instance).await;
         let mqtt_client = t.mqtt_client_row(project).await;
         let callers = vec![
             ("nobody", None, Who::Nobody),
@@ -148,6 +152,7 @@ impl Fixture {
         Self {
             project,
             instance,
+            restore,
             mqtt_client,
             alias,
             stack,
@@ -162,6 +167,7 @@ impl Fixture {
             it if it.starts_with("/api/v1/users/") => self.target.id,
             it if it.starts_with("/api/v1/projects/") => self.project,
             it if it.starts_with("/api/v1/instances/") => self.instance,
+            it if it.starts_with("/api/v1/restores/") => self.restore,
             it if it.starts_with("/api/v1/mqtt-clients/") => self.mqtt_client,
             it if it.starts_with("/api/v1/stacks/") => self.stack,
             it if it.starts_with("/api/v1/templates/") => self.template,
@@ -187,11 +193,12 @@ impl Fixture {
 
 const LINES: &str = "select count(*) from audit_log";
 /// The codes that speak of who asks; others speak of what is asked.
-const REFUSALS: [&str; 6] = [
+const REFUSALS: [&str; 7] = [
     "auth.required",
     "admin.required",
     "project.not_found",
     "instance.not_found",
+    "restore.not_found",
     "mqtt_client.not_found",
     "project.role_required",
 ];

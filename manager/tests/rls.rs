@@ -41,6 +41,7 @@ impl Fixture {
         t.editor_session(&owner, instance, Some(owner.session))
             .await;
         t.mqtt_client_row(project).await;
+        t.restore_row(instance).await;
         seed(&t.pool, project, instance, owner.id).await;
         // What the stranger has of their own would only blur the picture.
         sqlx::query("delete from audit_log where actor_id = $1")

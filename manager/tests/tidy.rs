@@ -11,7 +11,7 @@ const RANKS: &[(u8, &[&str])] = &[
     (0, &["kernel"]),
     (1, &["crypto"]),
     (2, &["config", "db", "events", "runtime", "web"]),
-    (3, &["audit", "jobs"]),
+    (3, &["audit", "jobs", "offsite"]),
     (4, &["identity"]),
     (5, &["access", "credentials", "engines", "stacks"]),
     (6, &["instances"]),

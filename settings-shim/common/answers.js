@@ -13,8 +13,12 @@ function answer(req, res, status, body, headers = {}) {
   res.end(req.method === 'HEAD' ? undefined : body);
 }
 
-const answerJson = (req, res, status, value) =>
-  answer(req, res, status, JSON.stringify(value), { 'content-type': 'application/json' });
+const answerJson = (req, res, status, value, headers = {}) =>
+  answer(req, res, status, JSON.stringify(value), { 'content-type': 'application/json', ...headers });
+
+/** An RFC 9457 answer like the manager's. `detail` says what happened and what to do. */
+const answerProblem = (req, res, status, detail, headers = {}) =>
+  answerJson(req, res, status, { type: 'about:blank', title: STATUS_CODES[status], status, detail }, { 'content-type': 'application/problem+json', ...headers });
 
 const redirect = (req, res, status, location, headers = {}) => answer(req, res, status, '', { ...headers, location });
 
@@ -39,4 +43,4 @@ function refuseUpgrade(socket, status) {
   return socket.destroySoon();
 }
 
-module.exports = { answer, answerJson, answerPage, redirect, refuseUpgrade };
+module.exports = { answer, answerJson, answerPage, answerProblem, redirect, refuseUpgrade };

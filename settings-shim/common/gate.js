@@ -8,7 +8,7 @@
 const http = require('node:http');
 const { answer, answerJson, answerPage, redirect, refuseUpgrade } = require('./answers');
 const { cookieValues, isOwnOrigin, isTls, removeCookies, removeHeaders } = require('./headers');
-const { identityKey, sameSecret, signSession, verifyCredential, verifySession } = require('./identity');
+const { HOLDER, identityKey, sameSecret, signSession, verifyCredential, verifySession } = require('./identity');
 const { parseTarget, takeParameter } = require('./target');
 
 const COOKIE = 'openflow_token'; // the magic token, or for a viewer a signed session
@@ -18,7 +18,6 @@ const COOKIE_SECONDS = 30 * 24 * 3600;
 const MAX_HEADER_BYTES = 64 * 1024; // a sibling subdomain can plant many cookies; Node's 16 KiB would lock the owner out
 const KEEP_ALIVE_MS = 75_000; // longer than a proxy keeps an idle connection, so that it never sends into a closing one
 const UNANSWERED_UPGRADE_MS = 15_000;
-const HOLDER = { userId: 'openflow', name: 'openflow', role: 'owner' }; // whoever holds the magic token and has no name
 
 /**
  * @param {object} options
@@ -28,10 +27,13 @@ const HOLDER = { userId: 'openflow', name: 'openflow', role: 'owner' }; // whoev
  *   `isFlow(path)` paths of flows, never authenticated; `isPage(method, path)` what is sent to the dashboard for sign-in;
  *   `isEditorApi(path)` what answers 401 (the rest answers 404, so that a proxy may try it under the flows' root);
  *   `isHarmless(path)` what a viewer may do although it is no mere reading; `isFrontDoor(path)` the editor's own WebSocket;
+ *   `isDeploy(method, path)` what changes the flows;
  *   `guardSocket(socket, path, person)` optional; `admit(req, person)` puts the engine's own credential on the request
  * @param {() => {flows: boolean}} options.health
+ * @param {{isOurs: Function, handle: Function}} options.snapshots see snapshots.js
+ * @param {(person: object) => void} options.deployed called after each successful deploy, see deployed.js
  */
-function createGate({ settings, redeem, policy, health, now = Date.now }) {
+function createGate({ settings, redeem, policy, health, snapshots, deployed, now = Date.now }) {
   const { magic, instanceId, launchUrl } = settings;
   const key = identityKey(magic);
   const seconds = () => Math.floor(now() / 1000);
@@ -96,10 +98,12 @@ function createGate({ settings, redeem, policy, health, now = Date.now }) {
     const person = identify(req, changes);
     if (!person) return refuse(req, res, path);
     if (path === '/openflow/me') return answerJson(req, res, 200, { name: person.name, role: person.role });
+    if (snapshots.isOurs(path)) return snapshots.handle(req, res, path, person);
     if (changes && person.role === 'viewer' && !policy.isHarmless(path)) {
       return answer(req, res, 403, 'Your role in this project is viewer: you may look, not change.\n');
     }
     admit(req, person);
+    if (policy.isDeploy(req.method, path)) onSuccess(res, () => deployed(person));
     // Other tenants are same-site: without these they could frame the editor or read its answers as scripts.
     res.setHeader('X-Frame-Options', 'SAMEORIGIN');
     res.setHeader('Cross-Origin-Resource-Policy', 'same-origin');
@@ -181,6 +185,15 @@ function createGate({ settings, redeem, policy, health, now = Date.now }) {
   }
 
   return { handleRequest, handleUpgrade };
+}
+
+/** Calls `then` when the engine answers that all went well, also if whoever asked has hung up meanwhile. */
+function onSuccess(res, then) {
+  const { writeHead } = res;
+  res.writeHead = function watchedWriteHead(status, ...rest) {
+    if (status >= 200 && status < 300) then();
+    return writeHead.call(this, status, ...rest);
+  };
 }
 
 /** True for every spelling that some server might take for x-openflow-…. */

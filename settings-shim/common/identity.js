@@ -12,6 +12,7 @@ const SESSION_LABEL = 'openflow-shim-session-v1.';
 const MAX_CREDENTIAL_LENGTH = 4096;
 const MAX_NAME_LENGTH = 100;
 const ROLES = ['owner', 'member', 'viewer'];
+const HOLDER = { userId: 'openflow', name: 'openflow', role: 'owner' }; // whoever holds the magic token and has no name
 
 const hmac = (key, text) => createHmac('sha256', key).update(text).digest();
 
@@ -63,10 +64,13 @@ function displayName(name) {
   return [...text.replace(/^__+/, '')].slice(0, MAX_NAME_LENGTH).join('');
 }
 
+/** The person as the manager wants to hear of them; undefined for whoever has no account. */
+const attribution = (who) => (who === HOLDER ? undefined : { userId: who.userId });
+
 const verifyCredential = (text, key, instanceId, nowSeconds) => verify(CREDENTIAL_LABEL, key, text, instanceId, nowSeconds);
 const signCredential = (statement, key) => sign(CREDENTIAL_LABEL, key, statement);
 const verifySession = (text, key, instanceId, nowSeconds) => verify(SESSION_LABEL, key, text, instanceId, nowSeconds);
 const signSession = ({ userId, name, role }, key, instanceId, exp) =>
   sign(SESSION_LABEL, key, { u: userId, n: name, r: role, i: instanceId, exp });
 
-module.exports = { identityKey, sameSecret, person, verifyCredential, signCredential, verifySession, signSession };
+module.exports = { HOLDER, attribution, identityKey, sameSecret, person, verifyCredential, signCredential, verifySession, signSession };

@@ -12,6 +12,9 @@ const SESSION_HEADER = 'x-openflow-session';
 // who is not signed in gets 404 there, also where the module forgot to ask for a permission.
 const EDITOR_API = new Set(['auth', 'comms', 'context', 'credentials', 'debug', 'diagnostics', 'flow', 'flows', 'icons', 'inject',
   'library', 'locales', 'nodes', 'openflow', 'plugins', 'projects', 'resources', 'settings', 'theme']);
+const CHANGES = ['POST', 'PUT', 'DELETE'];
+const DEPLOYS_ALL = /^\/flows\/?$/;
+const DEPLOYS_ONE = /^\/flow(\/[^/]+)?\/?$/;
 
 // The value in the header is signed with a key of this process alone: it means nothing anywhere else, names the person,
 // and needs no table of sessions.
@@ -40,6 +43,7 @@ const policy = {
   isFlow: (path) => path.toLowerCase() === FLOW_ROOT || path.toLowerCase().startsWith(`${FLOW_ROOT}/`),
   isPage: (method, path) => path === '/' && (method === 'GET' || method === 'HEAD'),
   isEditorApi: (path) => EDITOR_API.has(path.split('/')[1]),
+  isDeploy: (method, path) => (method === 'POST' && DEPLOYS_ALL.test(path)) || (CHANGES.includes(method) && DEPLOYS_ONE.test(path)),
   isHarmless: (path) => path === '/auth/revoke',
   isFrontDoor: (path) => path === COMMS,
   guardSocket(socket, path, person) {

@@ -2,17 +2,26 @@
 // Node-RED's settings file in the image. It lies outside /data, so that a flow cannot change it.
 const { createRequire } = require('node:module');
 const path = require('node:path');
+const { createDeployNotice } = require('../common/deployed');
 const { takeEnvironment } = require('../common/environment');
 const { createGate, guardNextServer } = require('../common/gate');
+const { createManager } = require('../common/manager');
 const { createRedeemer } = require('../common/redeem');
+const { createSnapshots } = require('../common/snapshots');
 const { guardComms } = require('./comms');
 const flows = require('./flows');
 const { policy, userOfToken, FLOW_ROOT, SESSION_HEADER } = require('./policy');
 
 const openflow = takeEnvironment(process.env);
-const redeem = createRedeemer(openflow.managerUrl, openflow.magic);
-const health = () => ({ flows: flows.running });
-guardNextServer(createGate({ settings: openflow, redeem, policy, health }));
+const ask = createManager(openflow.managerUrl, openflow.magic);
+guardNextServer(createGate({
+  settings: openflow,
+  policy,
+  redeem: createRedeemer(ask),
+  snapshots: createSnapshots(ask),
+  deployed: createDeployNotice(ask),
+  health: () => ({ flows: flows.running }),
+}));
 
 // The very module that the editor's API uses: found the way Node-RED itself finds it.
 const editorApi = createRequire(require.main.filename).resolve('@node-red/editor-api');

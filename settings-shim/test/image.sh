@@ -74,6 +74,20 @@ wait_for 60 "the editor" health || die "the editor did not start"
 expect "the editor is up, flows are not" '{"ok":true,"flows":false}' "$(health)"
 expect "its state" '{"state":"safe"}' "$(admin "$base/flows/state")"
 
+step "The rehearsal of a restore"
+docker rm -f "$name" >/dev/null
+rehearse() { # SECRET [docker options…]
+  local secret=$1
+  shift
+  docker run --rm --network none --memory 256m --memory-swap 256m --cpus 1 --pids-limit 128 --cap-drop ALL \
+    --security-opt no-new-privileges --read-only --tmpfs /tmp:rw,nosuid,nodev,noexec,size=64m --user 1000:1000 --volume "$work/1000:/data" \
+    --env OPENFLOW_MAGIC_TOKEN=$magic --env OPENFLOW_CREDENTIAL_SECRET="$secret" --env OPENFLOW_INSTANCE_ID=0198f0a0-0000-7000-8000-00000000000b \
+    --env NODE_OPTIONS=--max-old-space-size=160 "$@" "$image" node /opt/openflow/node-red/rehearse.js 2>"$work/rehearsal" | tail -n 1
+}
+verdict=$(rehearse ocs_image-test-0123456789) || { cat "$work/rehearsal" >&2; die "a sound folder does not pass: $verdict"; }
+expect "a sound folder passes without network" 1 "$(grep -c '^{"ok":true,"checks":\[' <<<"$verdict")"
+expect "an instance that does not start fails" failed "$(rehearse ocs_image-test-0123456789 --env OPENFLOW_MAGIC_TOKEN= >/dev/null || echo failed)"
+
 step "When memory runs out"
 start 1000
 wait_for 60 "flows to run" flows_run || die "the flows did not start"

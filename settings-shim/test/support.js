@@ -27,9 +27,9 @@ function staged() {
 const newUserDir = () => fs.mkdtempSync(path.join(os.tmpdir(), 'openflow-shim-'));
 
 /** Starts Node-RED with the shim. Stop it with `stop()`; `log()` is what it printed. */
-async function startNodeRed({ env = {}, userDir = newUserDir() } = {}) {
+async function startNodeRed({ env = {}, userDir = newUserDir(), port: given } = {}) {
   const { node, red } = staged();
-  const port = await freePort();
+  const port = given ?? await freePort();
   const settings = path.join(ROOT, 'settings-shim/node-red/settings.js');
   const child = spawn(node, [red, '--settings', settings, '--userDir', userDir, '--port', port, '-D', 'uiHost=127.0.0.1'], {
     env: {
@@ -108,19 +108,21 @@ function openSocket(port, target, headers = {}) {
 
 /**
  * A manager that knows `tokens`: token → person; each works once. `down` makes it answer 503, `hang` not at all.
- * To a GET it is the dashboard.
+ * To a GET it is the dashboard. What else it has under /shim/v1 is `answer`'s: (method, path, body as object) → [status, value].
  */
-async function startManager(tokens = {}) {
+async function startManager(tokens = {}, answer = () => undefined) {
   const manager = { calls: [], down: false, hang: false };
   const server = http.createServer((req, res) => {
     let body = '';
     req.on('data', (chunk) => { body += chunk; });
     req.on('end', () => {
-      manager.calls.push({ url: req.url, authorization: req.headers.authorization, body });
-      if (req.method === 'GET') return void res.end('the dashboard');
+      manager.calls.push({ method: req.method, url: req.url, authorization: req.headers.authorization, body });
+      const isForShim = req.url.startsWith('/shim/v1/');
+      if (req.method === 'GET' && !isForShim) return void res.end('the dashboard');
       if (manager.hang) return;
       if (manager.down) return void res.writeHead(503).end();
-      if (req.url !== '/shim/v1/redeem' || req.headers.authorization !== `Bearer ${MAGIC}`) return void res.writeHead(401).end();
+      if (!isForShim || req.headers.authorization !== `Bearer ${MAGIC}`) return void res.writeHead(401).end();
+      if (req.url !== '/shim/v1/redeem') return void send(res, answer(req.method, req.url, body && JSON.parse(body)));
       const { token } = JSON.parse(body);
       const person = tokens[token];
       delete tokens[token];
@@ -132,6 +134,11 @@ async function startManager(tokens = {}) {
   manager.url = `http://127.0.0.1:${server.address().port}`;
   manager.stop = () => { server.closeAllConnections(); server.close(); };
   return manager;
+}
+
+function send(res, [status, value] = [404, { title: 'Not Found', status: 404, detail: 'There is nothing here.' }]) {
+  const type = status < 300 ? 'application/json' : 'application/problem+json';
+  res.writeHead(status, { 'content-type': type }).end(typeof value === 'string' ? value : JSON.stringify(value));
 }
 
 /** The identity header as openflow-proxy makes it. */

@@ -9,6 +9,7 @@
 use std::{
     collections::BTreeMap,
     fs::{self, File},
+    io::Write,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     process::Command,
@@ -245,4 +246,27 @@ pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
         );
         std::thread::sleep(Duration::from_millis(5));
     }
+}
+
+pub(crate) fn header(kind: tar::EntryType, size: u64) -> tar::Header {
+    let mut header = tar::Header::new_gnu();
+    header.set_entry_type(kind);
+    header.set_size(size);
+    header.set_mode(0o600);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_mtime(0);
+    header
+}
+
+/// A tar's entry, a file.
+pub(crate) fn append(builder: &mut tar::Builder<impl Write>, path: &str, content: &[u8]) {
+    let mut header = header(tar::EntryType::Regular, content.len() as u64);
+    builder.append_data(&mut header, path, content).unwrap();
+}
+
+/// A tar's entry, a folder.
+pub(crate) fn folder(builder: &mut tar::Builder<impl Write>, path: &str) {
+    let mut header = header(tar::EntryType::Directory, 0);
+    builder.append_data(&mut header, path, &[][..]).unwrap();
 }

@@ -45,6 +45,15 @@ pub fn require_proxy(headers: &HeaderMap, secret: &Secret) -> Result<(), Error> 
     Err(Error::WrongSecret)
 }
 
+/// The magic token that a shim shows.
+pub fn magic_of(headers: &HeaderMap) -> Result<&str, Error> {
+    headers
+        .get(http::header::AUTHORIZATION)
+        .and_then(|it| it.to_str().ok())
+        .and_then(|it| it.strip_prefix("Bearer "))
+        .ok_or(Error::WrongSecret)
+}
+
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct RedeemBody {
@@ -97,11 +106,7 @@ async fn shim_redeem(
     headers: HeaderMap,
     Json(body): Json<ShimRedeemBody>,
 ) -> Result<Json<SessionView>, Problem> {
-    let magic = headers
-        .get(http::header::AUTHORIZATION)
-        .and_then(|it| it.to_str().ok())
-        .and_then(|it| it.strip_prefix("Bearer "))
-        .ok_or(Error::WrongSecret)?;
+    let magic = magic_of(&headers)?;
     let session = access.redeem_with_magic(magic, body.token.expose()).await?;
     Ok(Json(session.into()))
 }

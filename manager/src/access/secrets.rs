@@ -22,6 +22,8 @@ pub enum SecretName {
     CookieKey,
     /// Labels this installation's containers; not secret, but made the same way.
     InstallationId,
+    /// Makes the keyed hashes that tell changed credentials.
+    DigestKey,
 }
 
 impl SecretName {
@@ -29,6 +31,7 @@ impl SecretName {
         match self {
             Self::CookieKey => "cookie_key",
             Self::InstallationId => "installation_id",
+            Self::DigestKey => "digest_key",
         }
     }
 }

@@ -122,13 +122,18 @@ impl Access {
         magic: &str,
         token: &str,
     ) -> Result<EditorSession, Error> {
+        let instance = self.instance_of(magic).await?;
+        self.redeem(token, instance).await
+    }
+
+    /// Whose magic token it is. Fails with [`Error::WrongSecret`] when it is
+    /// nobody's.
+    pub async fn instance_of(&self, magic: &str) -> Result<InstanceId, Error> {
         if TOKEN_BYTES_MAX < magic.len() {
             return Err(Error::WrongSecret);
         }
         let mut tx = self.db.begin_system().await?;
         let instance = store::instance_of_magic(&mut tx, &sha256(magic)).await?;
-        drop(tx);
-        self.redeem(token, instance.ok_or(Error::WrongSecret)?)
-            .await
+        instance.ok_or(Error::WrongSecret)
     }
 }

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use super::{Settings, build, serve};
+use super::{Settings, serve, slices};
 use crate::{
     access::Access,
     crypto::Passwords,
@@ -25,6 +25,6 @@ pub async fn instances_beside(settings: &Settings, db: &Db) -> anyhow::Result<In
         access: Access::new(db.clone(), clock),
         changes: Changes::new(),
         runtime: Arc::new(runtime),
-        settings: Arc::new(build::instance_settings(settings, address)?),
+        settings: Arc::new(slices::instance_settings(settings, address)?),
     }))
 }

@@ -12,8 +12,17 @@ use axum::{
 
 use crate::{runtime::NetworkInfo, web};
 
-/// What a caller from the instance network finds; the rest is not there.
-const PATHS: [&str; 2] = ["/mqtt/auth", "/shim/v1/redeem"];
+/// What a caller from the instance network finds; the rest is not there. The
+/// shim's paths each ask for the instance's own token.
+const BROKER_PATH: &str = "/mqtt/auth";
+const SHIM_PATHS: &str = "/shim/v1/";
+
+/// Whether a caller from the instance network may go there. Only plain paths:
+/// nothing that a server behind us could read as another one.
+fn is_for_instances(path: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_/".contains(c);
+    path == BROKER_PATH || (path.starts_with(SHIM_PATHS) && path.chars().all(plain))
+}
 
 /// Tells callers that are containers of tenants from the rest.
 #[derive(Clone, Default)]
@@ -27,11 +36,11 @@ impl InstanceSide {
         self.network.store(Some(Arc::new(network)));
     }
 
-    /// The middleware: answers 404 to instances for all but [`PATHS`].
+    /// The middleware: answers 404 to instances for all that is not theirs.
     pub(super) async fn guard(State(side): State<Self>, request: Request, next: Next) -> Response {
         let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
         let restricted = peer.is_some_and(|peer| side.is_instance(peer.0.ip()));
-        if restricted && !PATHS.contains(&request.uri().path()) {
+        if restricted && !is_for_instances(request.uri().path()) {
             return web::not_found().await.into_response();
         }
         next.run(request).await
@@ -50,6 +59,27 @@ impl InstanceSide {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn instances_find_the_broker_hook_and_the_shims_paths() {
+        let id = "0198a3f2-0000-7000-8000-000000000000";
+        let restore = format!("/shim/v1/snapshots/{id}/restore");
+        for path in ["/mqtt/auth", "/shim/v1/redeem", &restore] {
+            assert!(is_for_instances(path), "{path}");
+        }
+        for path in [
+            "/",
+            "/api/v1/instances",
+            "/shim/v1",
+            "/shim/v1/../api",
+            "/shim/v1/%2e%2e/api",
+            "/mqtt/auth/",
+            "//shim/v1/redeem",
+            "/internal/v1/routes",
+        ] {
+            assert!(!is_for_instances(path), "{path}");
+        }
+    }
 
     #[test]
     fn containers_are_told_from_the_rest() {

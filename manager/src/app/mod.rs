@@ -9,8 +9,10 @@ mod health;
 mod instance_side;
 mod metrics;
 mod openapi;
+mod router;
 mod serve;
 mod settings;
+mod slices;
 
 pub use beside::instances_beside;
 pub use build::{Core, System};

@@ -4,12 +4,14 @@
 //! Invariant: a secret is a [`Secret`] and so never in `Debug` or in the help.
 mod address;
 mod admin;
+mod backups;
 mod data;
 mod database;
 mod instances;
 mod limits;
 mod log;
 mod mqtt;
+mod offsite;
 mod parse;
 mod proxy;
 mod secrets;
@@ -18,12 +20,14 @@ use clap::Args;
 
 pub use address::AddressConfig;
 pub use admin::AdminConfig;
+pub use backups::BackupConfig;
 pub use data::DataConfig;
 pub use database::DatabaseConfig;
 pub use instances::{InstanceConfig, Routing};
 pub use limits::LimitConfig;
 pub use log::{LogConfig, LogFormat};
 pub use mqtt::{MqttBroker, MqttConfig, THIS_HOST};
+pub use offsite::{BucketUrl, OffsiteConfig};
 pub use proxy::ProxyConfig;
 pub use secrets::SecretConfig;
 
@@ -46,7 +50,11 @@ pub struct Config {
     #[command(flatten)]
     pub instances: InstanceConfig,
     #[command(flatten)]
+    pub backups: BackupConfig,
+    #[command(flatten)]
     pub mqtt: MqttConfig,
+    #[command(flatten)]
+    pub offsite: OffsiteConfig,
     #[command(flatten)]
     pub limits: LimitConfig,
     #[command(flatten)]
@@ -59,6 +67,8 @@ impl Config {
         self.admin.check()?;
         self.proxy.check()?;
         self.mqtt.check()?;
+        self.backups.check()?;
+        self.offsite.check()?;
         if self.mqtt.listen_tls.is_some() || self.mqtt.listen_wss.is_some() {
             self.proxy.check_certificate("MQTT over TLS")?;
         }
@@ -181,6 +191,40 @@ mod tests {
                 "<key>:<secret>",
             ),
             (vec!["--mqtt-max-rate=0"], "1.."),
+            (
+                vec![
+                    "--backup-keep-daily=0",
+                    "--backup-keep-weekly=0",
+                    "--backup-keep-monthly=0",
+                ],
+                "keep at least one",
+            ),
+            (vec!["--backup-concurrency=0"], "1.."),
+            (vec!["--offsite-url=http://x/y"], "s3://bucket/prefix"),
+            (
+                vec!["--offsite-url=s3://backups"],
+                "OPENFLOW_OFFSITE_ACCESS_KEY",
+            ),
+            (vec!["--offsite-access-key=a"], "--offsite-url"),
+            (vec!["--offsite-endpoint=minio:9000"], "http:// or https://"),
+            (
+                vec![
+                    "--offsite-url=s3://backups",
+                    "--offsite-access-key=a",
+                    "--offsite-secret-key=b",
+                    "--offsite-age-recipient=age1nonsense",
+                ],
+                "age-keygen",
+            ),
+            (
+                vec![
+                    "--offsite-url=s3://backups",
+                    "--offsite-access-key=a",
+                    "--offsite-secret-key=b",
+                    "--offsite-age-recipient=AGE-SECRET-KEY-1HUNTER2",
+                ],
+                "the public one",
+            ),
             (vec!["--docker-host=/var/run/docker.sock"], "unix://"),
             (vec!["--log-filter=a=b=c"], "filter"),
         ] {
@@ -200,6 +244,10 @@ mod tests {
             "--admin-password=hunter2hunter2",
             "--emqx-url=http://127.0.0.1:18083",
             "--emqx-api-key=openflow:hunter2",
+            "--offsite-url=s3://backups",
+            "--offsite-access-key=hunter2",
+            "--offsite-secret-key=hunter2",
+            "--offsite-age-recipient=AGE-SECRET-KEY-1hunter2",
         ]);
         assert!(!format!("{config:?}").contains("hunter2"));
     }

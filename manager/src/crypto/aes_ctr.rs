@@ -17,6 +17,12 @@ pub fn aes256_ctr(key: [u8; 32], mut bytes: Vec<u8>) -> ([u8; 16], Vec<u8>) {
     (iv.into(), bytes)
 }
 
+/// Takes back what [`aes256_ctr`] did. A wrong key gives noise, not an error.
+pub fn aes256_ctr_back(key: [u8; 32], iv: [u8; 16], mut bytes: Vec<u8>) -> Vec<u8> {
+    apply(key, iv, &mut bytes);
+    bytes
+}
+
 fn apply(key: [u8; 32], iv: [u8; 16], bytes: &mut [u8]) {
     Ctr128BE::<Aes256>::new(&key.into(), &iv.into()).apply_keystream(bytes);
 }

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use argon2::{Argon2, PasswordHash, PasswordHasher as _, PasswordVerifier as _};
 use tokio::sync::Semaphore;
 
+use super::{PassphraseKey, SALT_BYTES};
 use crate::kernel::Secret;
 
 /// Argon2id with the library's recommended cost takes 19 MiB each: this many
@@ -52,6 +53,18 @@ impl Passwords {
             .await
             .unwrap_or(false);
         known && matches
+    }
+
+    /// The key of a passphrase for a file that leaves the installation
+    /// (argon2id, 64 MiB, 3 passes). `None` only when the program ends.
+    pub async fn derive(
+        &self,
+        passphrase: &Secret,
+        salt: [u8; SALT_BYTES],
+    ) -> Option<PassphraseKey> {
+        let passphrase = passphrase.clone();
+        self.run(move || PassphraseKey::derive(&passphrase, &salt))
+            .await?
     }
 
     async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {

@@ -36,6 +36,8 @@ pub enum Topic {
     Stack,
     /// A device's credentials; the id is the MQTT client's.
     Mqtt,
+    /// The id is the backup's.
+    Backup,
 }
 
 /// Tells subscribers of this process about changes.
@@ -129,6 +131,7 @@ fn parse(payload: &str) -> Option<Change> {
         "project" => Topic::Project,
         "stack" => Topic::Stack,
         "mqtt" => Topic::Mqtt,
+        "backup" => Topic::Backup,
         _ => return None,
     };
     Some(Change::Row {

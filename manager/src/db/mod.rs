@@ -6,7 +6,7 @@ mod error;
 mod lease;
 mod pool;
 
-pub use changes::{Change, Changes, Topic};
+pub use changes::{Change, ChangeReceiver, Changes, Topic};
 pub use cluster::{Binaries, Cluster, ClusterError, ClusterSettings};
 pub use error::{is_violation, kind};
 pub use lease::Lease;

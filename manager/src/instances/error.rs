@@ -35,6 +35,10 @@ pub enum Error {
     #[error("Another restore of this instance is under way; wait for it to end.")]
     RestoreUnderWay,
     #[error(
+        "A backup of this instance is being made; wait for it to end, or delete it to cancel it."
+    )]
+    BackupRuns,
+    #[error(
         "The restore was given up, because nothing was heard of it for too long. Restore again."
     )]
     RestoreGivenUp,
@@ -86,6 +90,7 @@ impl DomainError for Error {
             | Self::Deleting
             | Self::NotRunning(_)
             | Self::RestoreUnderWay
+            | Self::BackupRuns
             | Self::RestoreGivenUp => Kind::Conflict,
             Self::TooManyAliases(_) | Self::TooMany(_) => Kind::LimitReached,
             Self::NotAPerson => Kind::Forbidden,
@@ -115,6 +120,7 @@ impl DomainError for Error {
             Self::DataFolder(_) => "instance.data_folder",
             Self::RestoreNotFound => "restore.not_found",
             Self::RestoreUnderWay => "restore.under_way",
+            Self::BackupRuns => "restore.backup_runs",
             Self::RestoreGivenUp => "restore.given_up",
             Self::Deleting => "instance.deleting",
             Self::NotRunning(_) => "instance.not_running",

@@ -2,11 +2,14 @@
 //! Node-RED the broker node that `settings-shim/node-red/broker.json` describes.
 //! Here, because the folder is made once and whole: what a user removes later
 //! stays removed, and nobody has to remember that it was there.
-use base64::{Engine as _, prelude::BASE64_STANDARD};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::data::FirstFile;
-use crate::{crypto, kernel::Secret, stacks::Engine};
+use crate::{
+    crypto::node_red::{self, Credentials},
+    kernel::Secret,
+    stacks::Engine,
+};
 
 /// The shim's tests use the same file. Its address and credentials are names of
 /// environment variables; there is no secret in it.
@@ -15,7 +18,7 @@ const BROKER: &str = include_str!("../../../settings-shim/node-red/broker.json")
 pub(super) fn of(engine: Engine, flows: Option<&Value>, secret: &Secret) -> Vec<FirstFile> {
     let broker: Value = serde_json::from_str(BROKER).unwrap_or_default();
     match (engine, flows) {
-        (Engine::NodeRed, flows) => node_red(flows, &broker, secret),
+        (Engine::NodeRed, flows) => with_broker(flows, &broker, secret),
         (Engine::N8n, Some(flows)) => vec![flows_file(flows)],
         (Engine::N8n, None) => Vec::new(),
     }
@@ -25,7 +28,7 @@ pub(super) fn of(engine: Engine, flows: Option<&Value>, secret: &Secret) -> Vec<
 /// without its credentials, since Node-RED exports none. They are added where
 /// they lead to the instance's own broker. Anything else under its id is the
 /// template's affair.
-fn node_red(flows: Option<&Value>, broker: &Value, secret: &Secret) -> Vec<FirstFile> {
+fn with_broker(flows: Option<&Value>, broker: &Value, secret: &Secret) -> Vec<FirstFile> {
     let own = &broker["node"];
     let mut nodes = flows.and_then(Value::as_array).cloned().unwrap_or_default();
     let at_home = match nodes.iter().find(|it| it["id"] == own["id"]) {
@@ -37,8 +40,8 @@ fn node_red(flows: Option<&Value>, broker: &Value, secret: &Secret) -> Vec<First
     };
     let mut files = vec![flows_file(&Value::Array(nodes))];
     if at_home && let Some(id) = own["id"].as_str() {
-        let credentials = json!({ id: broker["credentials"] });
-        files.push(("flows_cred.json", sealed(&credentials, secret)));
+        let credentials = Credentials::from_iter([(id.to_owned(), broker["credentials"].clone())]);
+        files.push((node_red::FILE, node_red::seal(secret, &credentials)));
     }
     files
 }
@@ -47,19 +50,10 @@ fn flows_file(flows: &Value) -> FirstFile {
     ("flows.json", flows.to_string().into_bytes())
 }
 
-/// As Node-RED keeps credentials: `{"$": iv in hex + AES-256-CTR in base64}`
-/// under the SHA-256 of the instance's credential secret.
-fn sealed(credentials: &Value, secret: &Secret) -> Vec<u8> {
-    let key = crypto::sha256(secret.expose());
-    let (iv, bytes) = crypto::aes256_ctr(key, credentials.to_string().into_bytes());
-    let iv: String = iv.iter().map(|byte| format!("{byte:02x}")).collect();
-    json!({ "$": iv + &BASE64_STANDARD.encode(bytes) })
-        .to_string()
-        .into_bytes()
-}
-
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn made(engine: Engine, flows: Option<Value>) -> (Vec<&'static str>, Value) {

@@ -4,6 +4,7 @@
 //!
 //! Invariant: whatever the manager was doing when it was killed, the next pass
 //! of the reconciler ends in the desired state, and never in an orphan.
+mod above;
 mod data;
 mod decide;
 mod environment;
@@ -13,6 +14,7 @@ mod first_files;
 mod freeze;
 mod hostname;
 pub mod http;
+mod inside;
 mod launch;
 mod model;
 mod names;
@@ -24,15 +26,19 @@ mod service;
 mod settings;
 mod spec;
 mod store;
+mod upgrade;
 mod views;
 mod webhook;
 mod whole;
 
+pub use above::Origin;
 pub use data::DataFolders;
 pub use error::Error;
 pub use hostname::Hostname;
+pub(crate) use model::text_enum;
 pub use model::{Desired, Instance, NewInstance, Status, WebhookAccess};
 pub use reconcile::Reconciler;
 pub use service::{Instances, Parts};
 pub use settings::{Routing, Settings};
+pub use upgrade::BeforeUpgrade;
 pub use whole::{Listed, after_restore_of_all, list_all};

@@ -33,7 +33,7 @@ macro_rules! text_enum {
     };
 }
 
-pub(super) use text_enum;
+pub(crate) use text_enum;
 
 text_enum! {
     /// What a request asked for. The reconciler makes it so.

@@ -5,7 +5,8 @@ use serde_json::json;
 use sqlx::PgConnection;
 
 use super::{
-    DataFolders, Desired, Error, Hostname, Instance, NewInstance, Settings, Status, WebhookAccess,
+    BeforeUpgrade, DataFolders, Desired, Error, Hostname, Instance, NewInstance, Settings, Status,
+    WebhookAccess, inside,
     model::{self, Inside, Seen, WebhookMode},
     store, webhook,
 };
@@ -40,6 +41,7 @@ pub struct Parts {
 pub struct Instances {
     pub(super) parts: Parts,
     pub(super) folders: DataFolders,
+    pub(super) before_upgrade: Option<Arc<dyn BeforeUpgrade>>,
 }
 
 /// How a new instance should be, besides its names.
@@ -64,7 +66,11 @@ pub(super) struct Patch {
 impl Instances {
     pub fn new(parts: Parts) -> Self {
         let folders = DataFolders::new(&parts.settings.data_dir);
-        Self { parts, folders }
+        Self {
+            parts,
+            folders,
+            before_upgrade: None,
+        }
     }
 
     pub(super) fn now(&self) -> DateTime<Utc> {
@@ -195,13 +201,14 @@ impl Instances {
         ))
     }
 
-    pub(super) async fn get(&self, actor: &Actor, id: InstanceId) -> Result<Instance, Error> {
+    /// For a viewer.
+    pub async fn get(&self, actor: &Actor, id: InstanceId) -> Result<Instance, Error> {
         Ok(self.open(actor, id, Role::Viewer).await?.1)
     }
 
     /// The instance in a transaction of the actor's, who has at least `role`
     /// in its project. To a stranger it does not exist.
-    pub(super) async fn open(
+    pub async fn open(
         &self,
         actor: &Actor,
         id: InstanceId,
@@ -245,6 +252,9 @@ impl Instances {
         id: InstanceId,
         patch: Patch,
     ) -> Result<Instance, Error> {
+        if let Some(stack) = patch.stack {
+            self.announce_upgrade(actor, id, stack).await?;
+        }
         let (mut tx, mut it) = self.open_live(actor, id).await?;
         if let Some(name) = &patch.name {
             it.name = model::parse_name(name)?;
@@ -349,15 +359,19 @@ impl Instances {
 
     /// [`Instances::open`] for a member's change; one that is being deleted
     /// takes none.
-    pub(super) async fn open_live(
-        &self,
-        actor: &Actor,
-        id: InstanceId,
-    ) -> Result<(Tx, Instance), Error> {
+    pub async fn open_live(&self, actor: &Actor, id: InstanceId) -> Result<(Tx, Instance), Error> {
         let (tx, it) = self.open(actor, id, Role::Member).await?;
         if it.desired == Desired::Absent {
             return Err(Error::Deleting);
         }
         Ok((tx, it))
+    }
+
+    /// What the engine's own credentials file is encrypted with, for slices
+    /// that have made sure that they may.
+    pub async fn credential_secret(&self, id: InstanceId) -> Result<Secret, Error> {
+        let mut tx = self.parts.db.begin_system().await?;
+        let inside = inside::get(&mut tx, &self.parts.keys, id).await?;
+        Ok(inside.keys.credential_secret)
     }
 }

@@ -67,9 +67,4 @@ impl Instances {
     pub async fn ask_engine(&self) -> Result<(), runtime::Error> {
         self.parts.runtime.list().await.map(drop)
     }
-
-    /// What the data folder takes on the disk, more or less.
-    pub async fn data_bytes(&self, id: InstanceId) -> u64 {
-        self.folders.size(id).await
-    }
 }

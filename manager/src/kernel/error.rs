@@ -10,6 +10,8 @@ pub enum Kind {
     /// It was there once and is used up.
     Gone,
     LimitReached,
+    /// More bytes than are taken.
+    TooLarge,
     RateLimited,
     /// Something we depend on is away; trying again may help.
     Unavailable,

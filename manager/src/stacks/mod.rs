@@ -14,4 +14,4 @@ pub use env::{Env, EnvVar};
 pub use error::Error;
 pub use jobs::CheckImages;
 pub use model::{Engine, NewStack, Stack, StackStatus};
-pub use service::{Stacks, pick_ready};
+pub use service::{Stacks, find, pick_ready};

@@ -98,6 +98,11 @@ impl Stacks {
     }
 }
 
+/// In the caller's transaction.
+pub async fn find(tx: &mut PgConnection, id: StackId) -> Result<Stack, Error> {
+    store::get(tx, id).await?.ok_or(Error::StackNotFound)
+}
+
 /// The stack that an instance is to start from: the named one, or the default
 /// of Node-RED. Fails unless it is ready.
 pub async fn pick_ready(conn: &mut PgConnection, id: Option<StackId>) -> Result<Stack, Error> {

@@ -16,6 +16,7 @@ mod killed;
 mod lifecycle;
 mod live;
 mod refusals;
+mod restores;
 mod secrecy;
 mod settings;
 mod stacks;

@@ -131,6 +131,22 @@ impl TestApp {
         id
     }
 
+    /// A restore as a row alone: over.
+    pub(crate) async fn restore_row(&self, instance: Uuid) -> Uuid {
+        let id = Uuid::now_v7();
+        sqlx::query(
+            "insert into restores (id, instance_id, project_id, source_kind, source_id, source_name, state, requested_by,
+               created_at, touched_at, finished_at)
+             select $1, id, project_id, 'snapshot', $1, 'x', 'done', 'Ada', now(), now(), now() from instances where id = $2",
+        )
+        .bind(id)
+        .bind(instance)
+        .execute(&self.pool)
+        .await
+        .unwrap();
+        id
+    }
+
     /// An editor session, launched from a dashboard session or with a token.
     pub(crate) async fn editor_session(
         &self,

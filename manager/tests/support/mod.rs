@@ -14,7 +14,7 @@ use std::sync::Arc;
 use axum::{
     Router,
     body::{Body, Bytes, to_bytes},
-    http::{HeaderMap, Method, Request, StatusCode, header},
+    http::{HeaderMap, Method, Request, StatusCode, header, request::Builder},
 };
 pub(crate) use broker::FakeBroker;
 use clap::{Args as _, FromArgMatches as _};
@@ -83,6 +83,20 @@ pub(crate) enum Who {
     Nobody,
     Cookie(String),
     Bearer(String),
+}
+
+impl Who {
+    fn sign(&self, request: Builder) -> Builder {
+        match self {
+            Self::Nobody => request,
+            Self::Cookie(token) => {
+                request.header(header::COOKIE, format!("__Host-openflow_session={token}"))
+            }
+            Self::Bearer(token) => {
+                request.header(header::AUTHORIZATION, format!("Bearer {token}"))
+            }
+        }
+    }
 }
 
 /// A person with a session.
@@ -267,6 +281,35 @@ impl TestApp {
         self.tasks.wait().await;
     }
 
+    /// A call with a body of bytes, and the bytes of its answer.
+    pub(crate) async fn raw(
+        &self,
+        (method, path): (&str, &str),
+        who: &Who,
+        headers: &[(&str, &str)],
+        body: Vec<u8>,
+    ) -> (Answer, Bytes) {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::HOST, HOST)
+            .header(header::CONTENT_LENGTH, body.len());
+        request = who.sign(request);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Body::from(body)).unwrap();
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let bytes = to_bytes(body, 64 << 20).await.unwrap();
+        let answer = Answer {
+            status: parts.status.as_u16(),
+            headers: parts.headers,
+            json: serde_json::from_slice(&bytes).unwrap_or_default(),
+        };
+        (answer, bytes)
+    }
+
     /// Makes a call; `null` sends no body.
     pub(crate) async fn call(&self, method: &str, path: &str, who: &Who, body: Value) -> Answer {
         self.call_with(method, path, who, body, &[]).await
@@ -294,13 +337,7 @@ impl TestApp {
             .method(method)
             .uri(path)
             .header(header::HOST, HOST);
-        request = match who {
-            Who::Nobody => request,
-            Who::Cookie(token) => {
-                request.header(header::COOKIE, format!("__Host-openflow_session={token}"))
-            }
-            Who::Bearer(token) => request.header(header::AUTHORIZATION, format!("Bearer {token}")),
-        };
+        request = who.sign(request);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }

@@ -1,15 +1,10 @@
 'use strict';
-// The editor as a person meets it, in a real browser. Screenshots are left in build/screenshots/.
+// The editor as a person meets it, in a real browser.
 const assert = require('node:assert/strict');
-const fs = require('node:fs');
-const path = require('node:path');
 const { after, before, test } = require('node:test');
-const { chromium } = require('playwright-core');
-const { ECHO_FLOW, MAGIC, ROOT, deploy, startManager, startNodeRed, until } = require('../support');
+const { shoot, startBrowser } = require('./chromium');
+const { ECHO_FLOW, MAGIC, deploy, startManager, startNodeRed, until } = require('../support');
 
-const ARGS = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
-  '--disable-component-update', '--disable-sync'];
-const SHOTS = path.join(ROOT, 'build/screenshots');
 const EDITOR_TIMEOUT_MS = 60_000;
 
 let browser;
@@ -18,12 +13,11 @@ let red;
 let base;
 const tokens = {};
 before(async () => {
-  fs.mkdirSync(SHOTS, { recursive: true });
   manager = await startManager(tokens);
   red = await startNodeRed({ env: { OPENFLOW_MANAGER_URL: manager.url, OPENFLOW_LAUNCH_URL: `${manager.url}/launch/wf1` } });
   base = `http://127.0.0.1:${red.port}`;
   await deploy(red, ECHO_FLOW);
-  browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', headless: true, args: ARGS });
+  browser = await startBrowser();
 });
 after(async () => {
   await browser?.close();
@@ -64,7 +58,7 @@ test('a member lands signed in, is named, and deploys; a stale token of the edit
   assert.equal(await page.title(), 'Workflow one · Openflow : Echo');
   await page.click('#red-ui-header-button-user');
   assert.equal(await page.locator('#usermenu-item-username').innerText(), 'Ada Lovelace\nmember');
-  await page.screenshot({ path: path.join(SHOTS, 'member.png') });
+  await shoot(page, 'member');
   await page.keyboard.press('Escape');
 
   await page.evaluate(() => {
@@ -88,7 +82,7 @@ test('a viewer looks but cannot deploy', async () => {
   const { context, page, seen } = await launch({ userId: 'u2', name: 'Zoë', role: 'viewer' });
   assert.equal(await page.locator('#openflow-viewer').innerText(), 'View only');
   await page.evaluate(() => RED.nodes.dirty(true));
-  await page.screenshot({ path: path.join(SHOTS, 'viewer.png') });
+  await shoot(page, 'viewer');
   const status = await page.evaluate(async () => (await fetch('flows', { method: 'POST', headers: { 'content-type': 'application/json' }, body: '[]' })).status);
   assert.equal(status, 403);
   const before403 = seen.refused.filter((line) => !line.startsWith('403 POST')).length;
@@ -96,7 +90,7 @@ test('a viewer looks but cannot deploy', async () => {
   assert.ok(!(await context.cookies()).some(({ value }) => value === MAGIC));
   await page.click('#red-ui-header-button-deploy', { force: true });
   await page.waitForTimeout(500);
-  await page.screenshot({ path: path.join(SHOTS, 'viewer-deploy.png') });
+  await shoot(page, 'viewer-deploy');
   assert.ok((await red.ask({ path: '/flows', headers: { authorization: `Bearer ${MAGIC}` } })).body.includes('"Echo"'));
   await context.close();
 });
@@ -119,6 +113,6 @@ test('an old link offers to launch again', async () => {
   const answer = await page.goto(`${base}/?access_token=long-gone`);
   assert.equal(answer.status(), 401);
   assert.equal(await page.locator('a').innerText(), 'Launch again');
-  await page.screenshot({ path: path.join(SHOTS, 'old-link.png') });
+  await shoot(page, 'old-link');
   await page.close();
 });

@@ -1,27 +1,20 @@
 'use strict';
 // An mqtt node as a person puts it down: the instance's own broker is chosen already, and only the topic is typed in.
 const assert = require('node:assert/strict');
-const fs = require('node:fs');
-const path = require('node:path');
 const { after, before, test } = require('node:test');
-const { chromium } = require('playwright-core');
+const { shoot, startBrowser } = require('./chromium');
 const { seeded, startBroker } = require('../mosquitto');
-const { BEARER, MAGIC, ROOT, startNodeRed, until } = require('../support');
+const { BEARER, MAGIC, startNodeRed, until } = require('../support');
 const { node: BROKER } = require('../../node-red/broker.json');
-
-const ARGS = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
-  '--disable-component-update', '--disable-sync'];
-const SHOTS = path.join(ROOT, 'build/screenshots');
 
 let broker;
 let browser;
 let red;
 let page;
 before(async () => {
-  fs.mkdirSync(SHOTS, { recursive: true });
   broker = await startBroker();
   red = await startNodeRed({ userDir: seeded([]), env: broker.env });
-  browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', headless: true, args: ARGS });
+  browser = await startBrowser();
   const url = `http://127.0.0.1:${red.port}`;
   const context = await browser.newContext({ viewport: { width: 1400, height: 900 } });
   await context.addCookies([{ name: 'openflow_token', value: MAGIC, url }]);
@@ -60,7 +53,7 @@ async function setTopic({ id }, topic, shot) {
   await page.waitForSelector('#node-input-topic');
   await until(async () => await page.locator('#node-input-broker option:checked').innerText() === 'Openflow');
   await page.fill('#node-input-topic', topic);
-  await page.screenshot({ path: path.join(SHOTS, `${shot}.png`) });
+  await shoot(page, shot);
   await page.click('#node-dialog-ok');
   await page.waitForSelector('#node-input-topic', { state: 'detached' });
 }
@@ -103,7 +96,7 @@ test('its dialog shows no password, and saving it unchanged keeps it working', a
   assert.equal(await page.inputValue('#node-config-input-user'), '${OPENFLOW_MQTT_USERNAME}');
   assert.equal(await page.inputValue('#node-config-input-password'), '__PWRD__');
   assert.equal(await page.locator('.input-error').count(), 0);
-  await page.screenshot({ path: path.join(SHOTS, 'mqtt-broker.png') });
+  await shoot(page, 'mqtt-broker');
   await page.fill('#node-config-input-keepalive', '61');
   await page.click('#node-config-dialog-ok');
   await deployByButton();

@@ -11,13 +11,30 @@ use crate::{
         service::person,
         sessions,
     },
-    kernel::{Actor, Page, PageRequest, Secret, SessionId, UserId},
+    kernel::{Actor, Page, PageRequest, Secret, SessionId, UserActor, UserId},
 };
 
 /// How many projects a refusal names.
 const NAMED_MAX: usize = 10;
 
 impl Identity {
+    /// The person, for whom somebody trusted speaks. Fails with
+    /// [`Error::UserNotFound`] when they are disabled.
+    pub async fn actor_of(&self, id: UserId) -> Result<Actor, Error> {
+        let mut tx = self.db.begin_system().await?;
+        let found = store::get(&mut tx, id).await?;
+        let user = found
+            .filter(|it| !it.is_disabled)
+            .ok_or(Error::UserNotFound)?;
+        Ok(Actor::User(UserActor {
+            id: user.id,
+            name: user.name,
+            is_admin: user.is_admin,
+            session: None,
+            address: None,
+        }))
+    }
+
     pub(super) async fn me(&self, actor: &Actor) -> Result<User, Error> {
         let user = person(actor)?;
         let mut tx = self.db.begin_as(actor).await?;

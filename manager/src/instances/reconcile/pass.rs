@@ -10,6 +10,7 @@ use crate::{
     instances::{
         Desired, Error, Instance, Status,
         decide::{self, CrashVerdict, Step, Wanted},
+        inside,
         model::{Inside, Seen},
         restores::{self, Plan, Restore, RestoreState},
         seen, spec, store,
@@ -97,7 +98,7 @@ impl Reconciler {
         if row.seen.restart_done < row.restart_wanted {
             row.seen.forgive();
         }
-        let inside = store::inside(&mut tx, &parts.keys, id).await?;
+        let inside = inside::get(&mut tx, &parts.keys, id).await?;
         let (stack_name, image) = seen::stack_image(&mut tx, row.stack).await?;
         // Between the two queries it may have gone on: another look then.
         let restore = match row.restore {

@@ -33,10 +33,12 @@ impl Reconciler {
         .map_err(io::Error::other)
         .flatten();
         look.seen.forgive();
+        // Not starting yet: a container that starts and has ended would count
+        // as crashed.
+        look.seen.status = Status::Stopping;
         look.seen.upstream = None;
         match exchanged {
             Ok(()) if undo => {
-                look.seen.status = Status::Starting;
                 look.seen.notice = Some(format!(
                     "The restore of {} was undone: {}. What was there before is there again.",
                     restore.source_name,
@@ -45,7 +47,6 @@ impl Reconciler {
                 self.end_restore(&mut look, RestoreState::Undone).await?;
             }
             Ok(()) => {
-                look.seen.status = Status::Starting;
                 self.step_restore(&mut look, RestoreState::Starting, None)
                     .await?;
             }

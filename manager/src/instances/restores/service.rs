@@ -13,7 +13,7 @@ use crate::{
 impl Instances {
     /// A member begins to restore the instance; it runs on while the files are
     /// put beside. Fails with [`Error::RestoreUnderWay`] when another restore
-    /// is. Show signs of life by [`Instances::restore_progress`].
+    /// is, with [`Error::BackupRuns`] while the data is being copied. Show signs of life by [`Instances::restore_progress`].
     pub async fn begin_restore(
         &self,
         actor: &Actor,
@@ -26,6 +26,10 @@ impl Instances {
             Actor::Setup { .. } => "setup".to_owned(),
             Actor::System(name) => (*name).to_owned(),
         };
+        // The row of the instance is locked, and a backup locks it to begin.
+        if store::backup_runs(&mut tx, id).await? {
+            return Err(Error::BackupRuns);
+        }
         let now = self.now();
         let restore = store::insert(&mut tx, &instance, new, &requested_by, now).await?;
         let detail = json!({"restoreId": restore.id, "from": restore.source_kind,
@@ -74,6 +78,14 @@ impl Instances {
         let wanted = store::touch(&mut tx, id, progress, self.now()).await?;
         tx.commit().await?;
         Ok(wanted)
+    }
+
+    /// Says something of a restore that is being prepared which the person
+    /// should know.
+    pub async fn restore_note(&self, id: RestoreId, note: &str) -> Result<(), Error> {
+        let mut tx = self.parts.db.begin_system().await?;
+        store::note(&mut tx, id, note).await?;
+        Ok(tx.commit().await?)
     }
 
     /// All files are staged: the reconciler takes over. Fails with

@@ -107,6 +107,19 @@ pub(super) async fn insert(
     }
 }
 
+/// Whether the slice above copies the instance's data at the moment.
+pub(super) async fn backup_runs(
+    conn: &mut PgConnection,
+    instance: InstanceId,
+) -> sqlx::Result<bool> {
+    sqlx::query_scalar!(
+        r#"select exists (select 1 from backups where instance_id = $1 and status = 'running') as "runs!""#,
+        instance.0
+    )
+    .fetch_one(conn)
+    .await
+}
+
 pub(super) async fn get(conn: &mut PgConnection, id: RestoreId) -> sqlx::Result<Option<Restore>> {
     select!("where id = $1", id.0)
         .fetch_optional(conn)
@@ -151,6 +164,17 @@ pub(super) async fn touch(
     .execute(conn)
     .await?;
     Ok(result.rows_affected() > 0)
+}
+
+pub(super) async fn note(conn: &mut PgConnection, id: RestoreId, note: &str) -> sqlx::Result<()> {
+    sqlx::query!(
+        "update restores set detail = $2 where id = $1 and state = 'preparing'",
+        id.0,
+        note
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
 }
 
 /// Hands it to the reconciler; `false` when it was given up meanwhile.

@@ -204,7 +204,6 @@ fn plain(name: &str) -> io::Result<()> {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a failed step fails the test")]
 mod tests {
     use std::collections::BTreeMap;
 

@@ -137,6 +137,13 @@ impl NewTemplate {
     }
 }
 
+impl Module {
+    /// Whether it can be nothing but a module of the npm registry.
+    pub fn is_plain(&self) -> bool {
+        check_module(self).is_ok()
+    }
+}
+
 /// Names and versions go into a request to the engine, which hands them to
 /// npm: nothing but a plain registry name and version passes.
 fn check_module(module: &Module) -> Result<(), Error> {

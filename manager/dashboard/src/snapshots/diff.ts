@@ -1,0 +1,98 @@
+/** A diff put in order for reading: by tab, what only moved apart, names in place of ids. Pure. */
+import { plural } from '@/ui/format'
+import type { ChangedNode, Diff, FieldChange, FlowNode, NodeRef, Wire } from './types'
+
+export type Change = { what: 'added' | 'removed'; node: NodeRef } | { what: 'changed'; node: ChangedNode }
+
+export interface TabChanges {
+  /** Empty for configuration nodes, which are on no tab. */
+  id: string
+  label: string
+  state: 'same' | 'added' | 'removed' | 'changed'
+  /** Of the tab itself. */
+  fields: FieldChange[]
+  changes: Change[]
+  moved: ChangedNode[]
+}
+
+const NO_TAB = 'Configuration nodes'
+
+/** Names by id, of every node that a diff or a flow file tells of. */
+export function namesOf(diff: Diff, flows: readonly FlowNode[] = []): Map<string, string> {
+  const names = new Map(flows.map((node) => [node.id, node.label || node.name || node.type]))
+  for (const node of [...diff.nodes.added, ...diff.nodes.removed, ...diff.nodes.changed]) {
+    names.set(node.id, node.name || node.type)
+    if (node.tab && node.tabLabel) names.set(node.tab, node.tabLabel)
+  }
+  for (const tab of [...diff.tabs.added, ...diff.tabs.removed, ...diff.tabs.changed]) if (tab.label) names.set(tab.id, tab.label)
+  return names
+}
+
+/** Tabs in the order in which the diff names them, configuration nodes last. */
+export function byTab(diff: Diff, names: ReadonlyMap<string, string>): TabChanges[] {
+  const tabs = new Map<string, TabChanges>()
+  const at = (id: string): TabChanges => {
+    const known = tabs.get(id)
+    if (known) return known
+    const made: TabChanges = { id, label: id === '' ? NO_TAB : (names.get(id) ?? id), state: 'same', fields: [], changes: [], moved: [] }
+    tabs.set(id, made)
+    return made
+  }
+  for (const { id } of diff.tabs.added) at(id).state = 'added'
+  for (const { id } of diff.tabs.removed) at(id).state = 'removed'
+  for (const { id, fields } of diff.tabs.changed) Object.assign(at(id), { state: 'changed', fields })
+  for (const node of diff.nodes.added) at(node.tab ?? '').changes.push({ what: 'added', node })
+  for (const node of diff.nodes.removed) at(node.tab ?? '').changes.push({ what: 'removed', node })
+  for (const node of diff.nodes.changed) {
+    if (node.moved) at(node.tab ?? '').moved.push(node)
+    else at(node.tab ?? '').changes.push({ what: 'changed', node })
+  }
+  return [...tabs.values()].sort((a, b) => Number(a.id === '') - Number(b.id === ''))
+}
+
+/** `2 nodes added`, `1 wire removed`, …; empty when nothing differs. */
+export function summary(diff: Diff): string[] {
+  const moved = diff.nodes.changed.filter((node) => node.moved).length
+  const counts: [number, string, string][] = [
+    [diff.tabs.added.length, 'tab', 'added'],
+    [diff.tabs.removed.length, 'tab', 'removed'],
+    [diff.tabs.changed.length, 'tab', 'changed'],
+    [diff.nodes.added.length, 'node', 'added'],
+    [diff.nodes.removed.length, 'node', 'removed'],
+    [diff.nodes.changed.length - moved, 'node', 'changed'],
+    [moved, 'node', 'only moved'],
+    [diff.wires.added.length, 'wire', 'added'],
+    [diff.wires.removed.length, 'wire', 'removed'],
+    [diff.modules.added.length, 'module', 'added'],
+    [diff.modules.removed.length, 'module', 'removed'],
+    [diff.modules.changed.length, 'module', 'changed'],
+    [diff.env.added.length, 'variable', 'added'],
+    [diff.env.removed.length, 'variable', 'removed'],
+    [diff.env.changed.length, 'variable', 'changed'],
+  ]
+  const words = counts.filter(([count]) => count > 0).map(([count, noun, what]) => `${plural(count, noun)} ${what}`)
+  const secrets = diff.credentials.changed.length
+  return secrets > 0 ? [...words, `credentials of ${plural(secrets, 'node')} changed`] : words
+}
+
+/** `Button → 1 of Switch` with names for ids; an output is counted from 1, and told only when there is a choice. */
+export function wireInWords({ from, port, to }: Wire, names: ReadonlyMap<string, string>): string {
+  const name = (id: string): string => names.get(id) ?? id
+  return `${name(from)}${port > 0 ? ` (output ${port + 1})` : ''} → ${name(to)}`
+}
+
+const LONG = 60
+
+/** A value as text: strings as they are, the rest as JSON, `undefined` for what is not there or null. */
+export function valueText(value: unknown): string | undefined {
+  if (value === undefined || value === null) return undefined
+  return typeof value === 'string' ? value : (JSON.stringify(value, null, 2) ?? undefined)
+}
+
+/** Whether a change is better read as a diff of lines than side by side. */
+export function isLong({ from, to }: FieldChange): boolean {
+  return [from, to].some((value) => {
+    const text = valueText(value) ?? ''
+    return text.includes('\n') || text.length > LONG
+  })
+}

@@ -1,0 +1,250 @@
+//! The folder of backups: `<instance>/<YYYYMMDDTHHMMSSZ>.tar.gz`. Only we write
+//! to it. All calls block.
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions},
+    io::{self, ErrorKind},
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
+};
+
+use chrono::{DateTime, Utc};
+
+use super::{Error, model::STAMP};
+use crate::kernel::{BackupId, InstanceId};
+
+const EXTENSION: &str = ".tar.gz";
+/// Of a file that is not whole.
+const PARTIAL: &str = ".partial";
+const UPLOAD: &str = ".upload-";
+const SPOOL: &str = ".spool-";
+/// So many backups begun in one second find a name.
+const NAMES_MAX: u32 = 100;
+/// An upload that was not written to for so long was left behind.
+const UPLOAD_SILENCE: Duration = Duration::from_secs(3600);
+
+#[derive(Clone, Debug)]
+pub(super) struct BackupFolder {
+    root: PathBuf,
+}
+
+/// A file that is being written beside the place where it will stand.
+#[derive(Debug)]
+pub(super) struct Unfinished {
+    pub(super) path: PathBuf,
+    /// Its name when it is whole.
+    pub(super) name: String,
+}
+
+impl BackupFolder {
+    /// `data_dir` is absolute.
+    pub(super) fn new(data_dir: &Path) -> Self {
+        Self {
+            root: data_dir.join("backups"),
+        }
+    }
+
+    pub(super) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub(super) fn path(&self, instance: InstanceId, name: &str) -> PathBuf {
+        self.folder(instance).join(name)
+    }
+
+    fn folder(&self, instance: InstanceId) -> PathBuf {
+        self.root.join(instance.to_string())
+    }
+
+    /// For what one backup puts aside meanwhile.
+    pub(super) fn spool(&self, id: BackupId) -> PathBuf {
+        self.root.join(format!("{SPOOL}{id}"))
+    }
+
+    /// Makes the folder, and the spool of one backup in it.
+    pub(super) fn make_spool(&self, id: BackupId) -> io::Result<PathBuf> {
+        let spool = self.spool(id);
+        make(&spool)?;
+        Ok(spool)
+    }
+
+    /// A new file under a name that is free.
+    pub(super) fn begin(
+        &self,
+        instance: InstanceId,
+        at: DateTime<Utc>,
+    ) -> io::Result<(Unfinished, File)> {
+        let folder = self.folder(instance);
+        make(&folder)?;
+        let stamp = at.format(STAMP);
+        for n in 1..=NAMES_MAX {
+            let name = match n {
+                1 => format!("{stamp}{EXTENSION}"),
+                _ => format!("{stamp}-{n}{EXTENSION}"),
+            };
+            if folder.join(&name).try_exists()? {
+                continue;
+            }
+            let path = folder.join(format!("{name}{PARTIAL}"));
+            match create(&path) {
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error),
+                Ok(file) => return Ok((Unfinished { path, name }, file)),
+            }
+        }
+        Err(io::Error::other("no file name is free"))
+    }
+
+    /// A file to receive an upload in.
+    pub(super) fn begin_upload(
+        &self,
+        instance: InstanceId,
+        id: BackupId,
+    ) -> io::Result<(PathBuf, File)> {
+        let folder = self.folder(instance);
+        make(&folder)?;
+        let path = folder.join(format!("{UPLOAD}{id}"));
+        let file = create(&path)?;
+        Ok((path, file))
+    }
+
+    /// Puts a whole file in its place, for good.
+    pub(super) fn finish(&self, instance: InstanceId, from: &Path, name: &str) -> io::Result<()> {
+        fs::rename(from, self.path(instance, name))?;
+        for folder in [&self.folder(instance), &self.root] {
+            File::open(folder)?.sync_all()?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn open(&self, instance: InstanceId, name: &str) -> Result<File, Error> {
+        match File::open(self.path(instance, name)) {
+            Ok(file) => Ok(file),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                Err(Error::FileGone(name.to_owned()))
+            }
+            Err(error) => Err(Error::Folder(error.to_string())),
+        }
+    }
+
+    pub(super) fn has(&self, instance: InstanceId, name: &str) -> io::Result<bool> {
+        self.path(instance, name).try_exists()
+    }
+
+    /// Removes the file, and the folder with the last one.
+    pub(super) fn remove(&self, instance: InstanceId, name: &str) -> io::Result<()> {
+        remove_file(&self.path(instance, name))?;
+        match fs::remove_dir(self.folder(instance)) {
+            Err(error)
+                if ![ErrorKind::NotFound, ErrorKind::DirectoryNotEmpty].contains(&error.kind()) =>
+            {
+                Err(error)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Bytes that are free for us on its disk.
+    pub(super) fn free_bytes(&self) -> io::Result<u64> {
+        make(&self.root)?;
+        free_bytes(&self.root)
+    }
+
+    /// Removes what a manager that died was writing: nobody else makes backups
+    /// while this is called.
+    pub(super) fn remove_unfinished(&self) -> io::Result<()> {
+        for (path, name) in listed(&self.root)? {
+            if name.starts_with(SPOOL) {
+                fs::remove_dir_all(&path)?;
+                continue;
+            }
+            for (file, name) in listed(&path)? {
+                if name.ends_with(PARTIAL) {
+                    remove_file(&file)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes uploads that broke off with their manager.
+    pub(super) fn remove_stale_uploads(&self) -> io::Result<()> {
+        for (folder, _) in listed(&self.root)? {
+            for (file, name) in listed(&folder)? {
+                if !name.starts_with(UPLOAD) {
+                    continue;
+                }
+                let modified = file.symlink_metadata()?.modified()?;
+                let silence = SystemTime::now().duration_since(modified);
+                if silence.is_ok_and(|it| UPLOAD_SILENCE < it) {
+                    remove_file(&file)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The whole archives that are there, by instance.
+    pub(super) fn archives(&self) -> io::Result<Vec<(InstanceId, String)>> {
+        let mut found = Vec::new();
+        for (folder, instance) in listed(&self.root)? {
+            let Ok(instance) = instance.parse::<InstanceId>() else {
+                continue;
+            };
+            let names = listed(&folder)?.into_iter().map(|(_, name)| name);
+            let names = names.filter(|it| it.ends_with(EXTENSION));
+            found.extend(names.map(|it| (instance, it)));
+        }
+        Ok(found)
+    }
+}
+
+pub(super) fn free_bytes(folder: &Path) -> io::Result<u64> {
+    let stat = nix::sys::statvfs::statvfs(folder)?;
+    Ok(stat.blocks_available().saturating_mul(stat.fragment_size()))
+}
+
+/// Fine when it is gone.
+pub(super) fn remove_file(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn make(folder: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)
+}
+
+fn create(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+}
+
+/// What is in the folder, and nothing when that is not there or no folder.
+fn listed(folder: &Path) -> io::Result<Vec<(PathBuf, String)>> {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if [ErrorKind::NotFound, ErrorKind::NotADirectory].contains(&error.kind()) => {
+            return Ok(Vec::new());
+        }
+        other => other?,
+    };
+    entries
+        .map(|it| it.map(|it| (it.path(), it.file_name().to_string_lossy().into_owned())))
+        .collect()
+}
+
+/// Away from the threads that answer requests.
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> Result<T, Error> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(io::Error::other)
+        .flatten()
+        .map_err(|error| Error::Folder(error.to_string()))
+}

@@ -1,0 +1,139 @@
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use sqlx::PgConnection;
+
+use super::{
+    NewTarget, Target,
+    model::check_engine,
+    staging::{Staging, spawn},
+};
+use crate::{
+    backups::{About, Backup, Backups, Error, credential_place, files},
+    identity::Role,
+    instances::{
+        Instance, NewInstance,
+        restores::{NewRestore, Restore, SourceKind},
+    },
+    kernel::{Actor, BackupId, Secret},
+    stacks,
+};
+
+/// For the audit log.
+pub(super) const ACTOR: &str = "backups.restore";
+
+impl Backups {
+    /// Begins to put the backup back. All that can be known to fail fails here,
+    /// before anything is touched.
+    pub(in crate::backups) async fn restore(
+        &self,
+        actor: &Actor,
+        id: BackupId,
+        target: Target,
+    ) -> Result<Restore, Error> {
+        let (mut tx, backup) = self.open(actor, id, Role::Member).await?;
+        if backup.is_open() {
+            return Err(Error::NotFinished);
+        }
+        let about = match &backup.about {
+            Some(about) if backup.is_restorable() => about.clone(),
+            _ => return Err(Error::NothingInIt),
+        };
+        let secret = self.secret_of(&about)?;
+        if let Target::New(_) = &target {
+            let stack = stacks::pick_ready(&mut tx, None).await;
+            check_engine(&about, &stack.map_err(crate::instances::Error::from)?)?;
+        }
+        drop(tx);
+        let file = self.file_of(&backup).await?;
+        self.need_room(&backup).await?;
+        let (instance, is_new) = self.target(actor, &backup, &about, target).await?;
+        let new = NewRestore {
+            source_kind: SourceKind::Backup,
+            source_id: backup.id.0,
+            source_name: backup.title(),
+        };
+        let instances = &self.parts.instances;
+        let restore = match instances.begin_restore(actor, instance.id, new).await {
+            Ok(restore) => restore,
+            Err(error) => {
+                if is_new {
+                    instances.take_back(instance.id, ACTOR).await?;
+                }
+                return Err(error.into());
+            }
+        };
+        spawn(Staging {
+            backups: self.clone(),
+            actor: actor.clone(),
+            restore: restore.clone(),
+            file,
+            secret,
+            is_new,
+        });
+        Ok(restore)
+    }
+
+    /// The instance that it goes into, and whether it was made for it.
+    async fn target(
+        &self,
+        actor: &Actor,
+        backup: &Backup,
+        about: &About,
+        target: Target,
+    ) -> Result<(Instance, bool), Error> {
+        let instances = &self.parts.instances;
+        let id = match target {
+            Target::Own => backup.instance,
+            Target::Other(id) => id,
+            Target::New(new) => {
+                let NewTarget {
+                    name,
+                    subdomain,
+                    project,
+                } = new;
+                let new = NewInstance::parse(&name, &subdomain)?;
+                let project = project.unwrap_or(backup.project);
+                let made = instances.create_plain(actor, project, new, None).await?;
+                return Ok((made, true));
+            }
+        };
+        let (mut tx, instance) = instances.open_live(actor, id).await?;
+        check_engine(about, &stack_of(&mut tx, &instance).await?)?;
+        Ok((instance, false))
+    }
+
+    /// The secret that the archive's credentials are encrypted with.
+    pub(in crate::backups) fn secret_of(&self, about: &About) -> Result<Secret, Error> {
+        let damaged = || Error::Refused("the credential secret in its manifest is damaged".into());
+        let sealed = BASE64_STANDARD
+            .decode(&about.credential_secret)
+            .map_err(|_| damaged())?;
+        let place = credential_place(about.backup_id);
+        let secret = self.parts.keys.open_text(&place, &sealed);
+        Ok(Secret::new(secret.map_err(Error::WrongKey)?))
+    }
+
+    /// The old data stays until the new proves itself, so all of it has to fit
+    /// beside.
+    async fn need_room(&self, backup: &Backup) -> Result<(), Error> {
+        let bytes = backup.data_bytes.and_then(|it| u64::try_from(it).ok());
+        let folder = self.parts.settings.data_dir.clone();
+        let at = folder.display().to_string();
+        let free = files::blocking(move || files::free_bytes(&folder)).await?;
+        let needed = bytes
+            .unwrap_or(0)
+            .saturating_add(self.parts.settings.min_free_bytes);
+        if free < needed {
+            return Err(Error::NoSpace {
+                needed_mb: needed.div_ceil(1 << 20),
+                free_mb: free >> 20,
+                folder: at,
+            });
+        }
+        Ok(())
+    }
+}
+
+async fn stack_of(tx: &mut PgConnection, instance: &Instance) -> Result<stacks::Stack, Error> {
+    let stack = stacks::find(tx, instance.stack).await;
+    Ok(stack.map_err(crate::instances::Error::from)?)
+}

@@ -1,0 +1,320 @@
+//! One backup, from its claim to what came of it.
+use std::{fs::File, time::Duration};
+
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use openflow_archive::{Folder, Limits, Progress, WriteOptions, Written, check, write};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    freezer::{FREEZE_LIMIT, InstanceFreezer},
+    store,
+};
+use crate::{
+    audit,
+    backups::{
+        About, Backup, BackupStatus, Backups, Error, Outcome, SkippedFile, Term, credential_place,
+        files::{Unfinished, blocking, remove_file},
+        model::{ENTRIES_MAX, SKIPPED_MAX},
+        store as backups,
+    },
+    instances::{self, Origin},
+    kernel::Actor,
+};
+
+/// npm's cache: of no use anywhere else.
+const EXCLUDED: [&str; 1] = [".npm"];
+/// The fastest that still packs well; more costs the tenants' CPU.
+const LEVEL: u32 = 6;
+const THREADS_MAX: usize = 4;
+const PROGRESS_PERIOD: Duration = Duration::from_secs(1);
+const DELETED: &str = "The instance was deleted before its backup was made.";
+
+/// Why nothing came of it.
+enum End {
+    /// The manager stops: the next leader makes it.
+    Stopped,
+    /// The backup or its instance was deleted.
+    Unwanted,
+    Failed(Error),
+}
+
+impl<E: Into<Error>> From<E> for End {
+    fn from(error: E) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+/// What one backup is made with.
+pub(super) struct Making {
+    pub(super) backups: Backups,
+    pub(super) backup: Backup,
+    pub(super) term: Term,
+    pub(super) stop: CancellationToken,
+}
+
+impl Making {
+    pub(super) async fn run(self) {
+        let backup = &self.backup;
+        tracing::info!(backup.id = %backup.id, instance.id = %backup.instance, "the backup of {} begins", backup.instance_name);
+        let made = self.make().await;
+        let spool = self.backups.folder.spool(backup.id);
+        let emptied = tokio::task::spawn_blocking(move || std::fs::remove_dir_all(spool)).await;
+        drop(emptied); // it may never have been made; the next leader removes it
+        let noted = match made {
+            Ok(outcome) => self.good(outcome).await,
+            Err(End::Stopped) => self.released().await,
+            Err(End::Unwanted) => self.failed(DELETED).await,
+            Err(End::Failed(error)) => self.failed(&error.to_string()).await,
+        };
+        if let Err(error) = noted {
+            // The row runs on; the next leader says that it has failed.
+            tracing::warn!(backup.id = %backup.id, %error, "cannot note the end of a backup: {error}");
+        }
+    }
+
+    async fn make(&self) -> Result<Outcome, End> {
+        let (backups, backup) = (&self.backups, &self.backup);
+        let instances = &backups.parts.instances;
+        let origin = match instances.origin(backup.instance).await {
+            Err(instances::Error::NotFound) => return Err(End::Unwanted),
+            other => other?,
+        };
+        self.need_space().await?;
+        let about = self.about(&origin);
+        let (unfinished, file) = {
+            let (folder, at) = (backups.folder.clone(), backups.now());
+            let (id, instance) = (backup.id, backup.instance);
+            blocking(move || {
+                folder.make_spool(id)?;
+                folder.begin(instance, at)
+            })
+            .await?
+        };
+        let made = self.fill(&unfinished, file, about).await;
+        if made.is_err() {
+            let path = unfinished.path;
+            blocking(move || remove_file(&path)).await?;
+        }
+        made
+    }
+
+    /// Room for as much as the last one took and a fifth more, or for all data.
+    async fn need_space(&self) -> Result<(), End> {
+        let (backups, instance) = (&self.backups, self.backup.instance);
+        let mut tx = backups.parts.db.begin_system().await?;
+        let last = backups::last_restorable(&mut tx, instance).await?;
+        drop(tx);
+        let last = last.and_then(|it| u64::try_from(it.size_bytes?).ok());
+        let bytes = match last {
+            Some(bytes) => bytes.saturating_mul(6) / 5,
+            None => backups.parts.instances.data_bytes(instance).await,
+        };
+        Ok(backups.need_space(bytes).await?)
+    }
+
+    fn about(&self, origin: &Origin) -> About {
+        let (backup, instance) = (&self.backup, &origin.instance);
+        let secret = origin.credential_secret.expose().as_bytes();
+        let place = credential_place(backup.id);
+        About {
+            format: About::FORMAT.to_owned(),
+            version: About::VERSION,
+            backup_id: backup.id,
+            instance_id: instance.id,
+            instance_name: instance.name.clone(),
+            project_id: instance.project,
+            engine: instance.engine,
+            engine_version: origin.engine_version.clone(),
+            openflow_version: env!("CARGO_PKG_VERSION").to_owned(),
+            env: origin.env.clone(),
+            credential_secret: BASE64_STANDARD.encode(self.backups.parts.keys.seal(&place, secret)),
+        }
+    }
+
+    /// Writes the archive, reads it back and puts it in its place.
+    async fn fill(&self, to: &Unfinished, file: File, about: About) -> Result<Outcome, End> {
+        let (written, freezer) = self.write(file, &about).await?;
+        let path = to.path.clone();
+        let limits = Limits {
+            bytes: u64::MAX,
+            entries: ENTRIES_MAX,
+        };
+        let manifest = self
+            .watched(move |progress| check(File::open(path).map_err(io)?, &limits, progress))
+            .await?;
+        let outcome = outcome(written, &freezer, (to.name.clone(), about));
+        let same = manifest.files == outcome.files && manifest.bytes == outcome.data_bytes;
+        if !same {
+            let why = "what was read back is not what was written".to_owned();
+            return Err(Error::Archive(why).into());
+        }
+        let db = &self.backups.parts.db;
+        let mut tx = db.begin_system().await?;
+        if !store::note_file(&mut tx, self.backup.id, self.term, &to.name).await? {
+            return Err(End::Unwanted);
+        }
+        tx.commit().await?;
+        let (folder, instance) = (self.backups.folder.clone(), self.backup.instance);
+        let (from, name) = (to.path.clone(), to.name.clone());
+        blocking(move || folder.finish(instance, &from, &name)).await?;
+        Ok(outcome)
+    }
+
+    async fn write(&self, file: File, about: &About) -> Result<(Written, InstanceFreezer), End> {
+        let (backups, id) = (&self.backups, self.backup.instance);
+        let instances = backups.parts.instances.clone();
+        let data = instances.data_folder(id);
+        let mut freezer = InstanceFreezer::new(instances, id);
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let options = WriteOptions {
+            level: LEVEL,
+            threads: cores.min(THREADS_MAX),
+            exclude: EXCLUDED.map(str::to_owned).to_vec(),
+            freeze_limit: FREEZE_LIMIT,
+            about: serde_json::json!(about),
+            ..WriteOptions::new(backups.folder.spool(self.backup.id))
+        };
+        self.watched(move |progress| {
+            let folder = Folder::open(&data).map_err(io)?;
+            let written = write(&folder, file, &options, Some(&mut freezer), progress)?;
+            Ok((written, freezer))
+        })
+        .await
+    }
+
+    /// Works on a thread that may block, and meanwhile notes how far it is and
+    /// whether it is still wanted.
+    async fn watched<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Progress) -> Result<T, openflow_archive::Error> + Send + 'static,
+    ) -> Result<T, End> {
+        let progress = Progress::new();
+        let shared = progress.clone();
+        let mut work = tokio::task::spawn_blocking(move || work(&shared));
+        let mut period = tokio::time::interval(PROGRESS_PERIOD);
+        let mut unwanted = false;
+        let done = loop {
+            tokio::select! {
+                done = &mut work => break done,
+                () = self.stop.cancelled(), if !progress.is_cancelled() => progress.cancel(),
+                _ = period.tick() => if !self.touch(&progress).await {
+                    unwanted = true;
+                    progress.cancel();
+                },
+            }
+        };
+        match done {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(_)) if unwanted => Err(End::Unwanted),
+            Ok(Err(openflow_archive::Error::Cancelled)) => Err(End::Stopped),
+            Ok(Err(error)) => Err(Error::Archive(error.to_string()).into()),
+            Err(error) => Err(Error::Archive(format!("its thread ended: {error}")).into()),
+        }
+    }
+
+    /// `false` when the backup is no longer wanted. A database that is away
+    /// tells nothing.
+    async fn touch(&self, progress: &Progress) -> bool {
+        let touched: sqlx::Result<bool> = async {
+            let bytes = |it| i64::try_from(it).unwrap_or(i64::MAX);
+            let progress = (bytes(progress.done_bytes()), bytes(progress.total_bytes()));
+            let mut tx = self.backups.parts.db.begin_system().await?;
+            let wanted = store::touch(&mut tx, self.backup.id, self.term, progress).await?;
+            tx.commit().await?;
+            Ok(wanted)
+        }
+        .await;
+        touched.unwrap_or(true)
+    }
+
+    async fn good(&self, outcome: Outcome) -> Result<(), Error> {
+        let (backups, backup) = (&self.backups, &self.backup);
+        let mut tx = backups.parts.db.begin_system().await?;
+        let wanted = store::finish(&mut tx, backup.id, self.term, &outcome, backups.now()).await?;
+        tx.commit().await?;
+        if !wanted {
+            let (folder, instance) = (backups.folder.clone(), backup.instance);
+            return blocking(move || folder.remove(instance, &outcome.file_name)).await;
+        }
+        tracing::info!(
+            backup.id = %backup.id, instance.id = %backup.instance,
+            "the backup of {} is {}: {} bytes of {}", backup.instance_name,
+            outcome.status.as_str(), outcome.size_bytes, outcome.data_bytes,
+        );
+        Ok(())
+    }
+
+    async fn failed(&self, why: &str) -> Result<(), Error> {
+        let (backups, backup) = (&self.backups, &self.backup);
+        let now = backups.now();
+        tracing::warn!(backup.id = %backup.id, instance.id = %backup.instance, "the backup of {} has failed: {why}", backup.instance_name);
+        let mut tx = backups.parts.db.begin_system().await?;
+        if store::fail(&mut tx, backup.id, self.term, why, now).await? {
+            let event = backup
+                .event("backup.failed")
+                .with(serde_json::json!({"instanceId": backup.instance, "why": why}));
+            audit::record(&mut tx, &Actor::System("backups.run"), now, event).await?;
+        }
+        Ok(tx.commit().await?)
+    }
+
+    async fn released(&self) -> Result<(), Error> {
+        let mut tx = self.backups.parts.db.begin_system().await?;
+        store::release(&mut tx, self.backup.id, self.term).await?;
+        Ok(tx.commit().await?)
+    }
+}
+
+fn io(error: std::io::Error) -> openflow_archive::Error {
+    openflow_archive::Error::Io {
+        what: "opening the folder or file".to_owned(),
+        source: error,
+    }
+}
+
+fn outcome(it: Written, freezer: &InstanceFreezer, (file_name, about): (String, About)) -> Outcome {
+    let mut reasons = Vec::new();
+    if !it.skipped.is_empty() {
+        reasons.push(format!(
+            "{} could not be read and {} left out",
+            match it.skipped.len() {
+                1 => "1 file".to_owned(),
+                n => format!("{n} files"),
+            },
+            if it.skipped.len() == 1 { "is" } else { "are" },
+        ));
+    }
+    if !it.consistent || freezer.broke {
+        let why = it.freeze_error.as_deref();
+        reasons.push(match why {
+            Some(why) => format!(
+                "files changed while they were read, since the instance could not be frozen ({why})"
+            ),
+            None => "files changed while they were read".to_owned(),
+        });
+    }
+    let skipped = it.skipped.into_iter().take(SKIPPED_MAX);
+    Outcome {
+        status: match reasons.is_empty() {
+            true => BackupStatus::Good,
+            false => BackupStatus::Partial,
+        },
+        detail: (!reasons.is_empty()).then(|| format!("{}.", reasons.join("; "))),
+        file_name,
+        size_bytes: it.bytes,
+        data_bytes: it.manifest.bytes,
+        files: it.manifest.files,
+        freeze_ms: it
+            .frozen
+            .filter(|_| freezer.was_frozen)
+            .and_then(|it| u64::try_from(it.as_millis()).ok()),
+        skipped: skipped
+            .map(|it| SkippedFile {
+                path: it.path,
+                reason: it.reason,
+            })
+            .collect(),
+        sha256: it.sha256,
+        about,
+    }
+}

@@ -1,0 +1,105 @@
+//! How Node-RED keeps credentials in `flows_cred.json`:
+//! `{"$": iv in hex + AES-256-CTR in base64}` under the SHA-256 of the
+//! instance's credential secret; inside, `{nodeId: {field: value}}`.
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use serde_json::{Map, Value, json};
+
+use super::{aes256_ctr, aes256_ctr_back, sha256};
+use crate::kernel::Secret;
+
+pub const FILE: &str = "flows_cred.json";
+const IV_BYTES: usize = 16;
+
+/// Credentials in the open, by node. Handle with care.
+pub type Credentials = Map<String, Value>;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CredentialsError {
+    #[error("flows_cred.json is not a credentials file of Node-RED")]
+    Damaged,
+    /// The format has no checksum: what decrypts to nonsense had another key.
+    #[error("flows_cred.json was not encrypted with this instance's key")]
+    WrongKey,
+}
+
+/// The content of the file.
+pub fn seal(secret: &Secret, credentials: &Credentials) -> Vec<u8> {
+    let plain = Value::Object(credentials.clone()).to_string();
+    let (iv, bytes) = aes256_ctr(sha256(secret.expose()), plain.into_bytes());
+    let iv: String = iv.iter().map(|byte| format!("{byte:02x}")).collect();
+    json!({ "$": iv + &BASE64_STANDARD.encode(bytes) })
+        .to_string()
+        .into_bytes()
+}
+
+/// Takes the file apart; one that was never encrypted is read as it is, as
+/// Node-RED does.
+pub fn open(secret: &Secret, file: &[u8]) -> Result<Credentials, CredentialsError> {
+    let file: Credentials = serde_json::from_slice(file).map_err(|_| CredentialsError::Damaged)?;
+    let Some(sealed) = file.get("$") else {
+        return by_node(file).ok_or(CredentialsError::Damaged);
+    };
+    let sealed = sealed.as_str().ok_or(CredentialsError::Damaged)?;
+    let (iv, bytes) = parts(sealed).ok_or(CredentialsError::Damaged)?;
+    let plain = aes256_ctr_back(sha256(secret.expose()), iv, bytes);
+    serde_json::from_slice(&plain)
+        .ok()
+        .and_then(by_node)
+        .ok_or(CredentialsError::WrongKey)
+}
+
+fn parts(sealed: &str) -> Option<([u8; IV_BYTES], Vec<u8>)> {
+    let (iv, text) = sealed.split_at_checked(2 * IV_BYTES)?;
+    let mut bytes = [0; IV_BYTES];
+    for (byte, at) in bytes.iter_mut().zip((0..).step_by(2)) {
+        *byte = u8::from_str_radix(iv.get(at..at + 2)?, 16).ok()?;
+    }
+    Some((bytes, BASE64_STANDARD.decode(text).ok()?))
+}
+
+fn by_node(it: Credentials) -> Option<Credentials> {
+    it.values().all(Value::is_object).then_some(it)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn some() -> Credentials {
+        json!({"n1": {"user": "ada", "password": "pä$$"}})
+            .as_object()
+            .unwrap()
+            .clone()
+    }
+
+    #[test]
+    fn what_is_sealed_opens_with_the_same_key_only() {
+        let file = seal(&Secret::new("a"), &some());
+        assert!(!String::from_utf8_lossy(&file).contains("ada"));
+        assert_eq!(open(&Secret::new("a"), &file), Ok(some()));
+        let other = open(&Secret::new("b"), &file);
+        assert_eq!(other, Err(CredentialsError::WrongKey));
+    }
+
+    #[test]
+    fn what_is_no_such_file_is_told_from_a_wrong_key() {
+        let open = |text: &str| open(&Secret::new("a"), text.as_bytes());
+        for bad in [
+            "",
+            "[]",
+            "{",
+            r#"{"$": 1}"#,
+            r#"{"$": "abc"}"#,
+            r#"{"n": 1}"#,
+        ] {
+            assert_eq!(open(bad), Err(CredentialsError::Damaged), "{bad}");
+        }
+        let odd = format!(r#"{{"$": "{}zz!"}}"#, "é".repeat(16));
+        assert_eq!(open(&odd), Err(CredentialsError::Damaged));
+        assert_eq!(
+            open(r#"{"n1": {"user": "ada", "password": "pä$$"}}"#),
+            Ok(some())
+        );
+        assert_eq!(open("{}"), Ok(Credentials::new()));
+    }
+}

@@ -1,0 +1,13 @@
+//! Copies of whole data folders, through HTTP on the fake engine.
+#![expect(clippy::unwrap_used, reason = "a failed step fails the test")]
+#[path = "../support/mod.rs"]
+mod support;
+
+mod bench;
+mod cluster;
+mod engines;
+mod making;
+mod restoring;
+mod times;
+mod trouble;
+mod uploads;
