@@ -83,6 +83,18 @@ const TABLE: &[Route] = &[
     ("delete", "/api/v1/instances/{id}/aliases/{name}", Member, ""),
     ("get", "/api/v1/instances/{id}/restores", Viewer, ""),
     ("get", "/api/v1/restores/{id}", Viewer, ""),
+    ("get", "/api/v1/instances/{id}/backups", Viewer, ""),
+    ("post", "/api/v1/instances/{id}/backups", Member, ""),
+    ("post", "/api/v1/instances/{id}/backups/upload", Member, ""),
+    ("get", "/api/v1/instances/{id}/backup-policy", Viewer, ""),
+    ("put", "/api/v1/instances/{id}/backup-policy", Member, r#"{"enabled": true, "schedule": "0 3 * * 1", "keep": null}"#),
+    ("delete", "/api/v1/instances/{id}/backup-policy", Member, ""),
+    ("get", "/api/v1/projects/{id}/backups", Viewer, ""),
+    ("get", "/api/v1/backups/{id}", Viewer, ""),
+    ("delete", "/api/v1/backups/{id}", Member, ""),
+    ("get", "/api/v1/backups/{id}/download", Member, ""),
+    ("post", "/api/v1/backups/{id}/verify", Member, ""),
+    ("post", "/api/v1/backups/{id}/restore", Member, ""),
     ("get", "/api/v1/projects/{id}/mqtt-clients", Viewer, ""),
     ("post", "/api/v1/projects/{id}/mqtt-clients", Member, r#"{"name": "New"}"#),
     ("get", "/api/v1/mqtt-clients/{id}", Viewer, ""),
@@ -104,6 +116,7 @@ struct Fixture {
     project: Uuid,
     instance: Uuid,
     restore: Uuid,
+    backup: Uuid,
     mqtt_client: Uuid,
     alias: String,
     stack: Uuid,
@@ -140,6 +153,7 @@ impl Fixture {
             .await
             .unwrap();
         let restore = t.restore_row(instance).await;
+        let backup = t.backup_row(instance).await;
         let mqtt_client = t.mqtt_client_row(project).await;
         let callers = vec![
             ("nobody", None, Who::Nobody),
@@ -153,6 +167,7 @@ impl Fixture {
             project,
             instance,
             restore,
+            backup,
             mqtt_client,
             alias,
             stack,
@@ -168,6 +183,7 @@ impl Fixture {
             it if it.starts_with("/api/v1/projects/") => self.project,
             it if it.starts_with("/api/v1/instances/") => self.instance,
             it if it.starts_with("/api/v1/restores/") => self.restore,
+            it if it.starts_with("/api/v1/backups/") => self.backup,
             it if it.starts_with("/api/v1/mqtt-clients/") => self.mqtt_client,
             it if it.starts_with("/api/v1/stacks/") => self.stack,
             it if it.starts_with("/api/v1/templates/") => self.template,
@@ -193,12 +209,13 @@ impl Fixture {
 
 const LINES: &str = "select count(*) from audit_log";
 /// The codes that speak of who asks; others speak of what is asked.
-const REFUSALS: [&str; 7] = [
+const REFUSALS: [&str; 8] = [
     "auth.required",
     "admin.required",
     "project.not_found",
     "instance.not_found",
     "restore.not_found",
+    "backup.not_found",
     "mqtt_client.not_found",
     "project.role_required",
 ];
