@@ -40,6 +40,7 @@ if [ -n "$test" ]; then
   want mosquitto have mosquitto
   want mosquitto-clients have mosquitto_sub
   want python3-paho-mqtt /usr/bin/python3 -c 'import paho.mqtt.client'
+  want python3-venv python3 -c 'import ensurepip, venv'
   want docker-compose compose_present
   want e2fsprogs have mkfs.ext4
   want openssl have openssl

@@ -151,6 +151,9 @@ describe('working', () => {
     const { id } = byName('ERP bridge with a rather long descriptive name for wrapping')
     const pages = ['/', '/projects/p-plant', '/projects/p-plant/members', '/projects/p-plant/audit', '/account']
     pages.push(...['?new=1', '/topics?topic=erp/export', '/connections'].map((tab) => `/projects/p-plant/mqtt${tab}`))
+    pages.push(...['/pipelines?new=1', '/backups'].map((tab) => `/projects/p-plant${tab}`))
+    pages.push(...['', '?new=1', '/compare'].map((tab) => `/instances/${byName('Line 1 telemetry').id}/snapshots${tab}`))
+    pages.push(...['', '?schedule=1', '?upload=1'].map((tab) => `/instances/${byName('Line 1 telemetry').id}/backups${tab}`))
     pages.push(...['', '/logs', '/env', '/aliases', '/settings'].map((tab) => `/instances/${id}${tab}`))
     pages.push(...['users', 'stacks', 'templates?edit=new', 'audit'].map((tab) => `/admin/${tab}`))
     for (const address of pages) {

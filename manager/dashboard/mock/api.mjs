@@ -1,9 +1,12 @@
 // The mock API. It refuses what the manager refuses, as far as the dashboard shows it; the manager decides.
 import { randomUUID } from 'node:crypto'
 import { makeRouter, readBody, Refusal, sendJson, sendProblem } from './http.mjs'
+import { addBackups } from './backups.mjs'
 import { addIdentity } from './identity.mjs'
 import { addInstances } from './instances.mjs'
 import { addMqtt } from './mqtt.mjs'
+import { addRestores } from './restores.mjs'
+import { addSnapshots } from './snapshots.mjs'
 import { addStacks } from './stacks.mjs'
 
 const COOKIE = '__Host-openflow_session'
@@ -48,6 +51,9 @@ export function buildApi(state) {
   addStacks(tools)
   const instances = addInstances(tools)
   const mqtt = addMqtt(tools)
+  const restores = addRestores({ ...tools, ...instances })
+  addSnapshots({ ...tools, ...restores })
+  addBackups({ ...tools, ...instances, ...restores })
 
   router.on('GET', '/health/ready', () => {
     const good = state.docker.status === 'up'
@@ -83,7 +89,9 @@ export function buildApi(state) {
       const session = state.sessions.get(cookie)
       const user = session && state.users.find(({ id, disabled }) => id === session.userId && !disabled)
       if (!user && !OPEN.has(path)) throw new Refusal(401, 'unauthenticated', 'Sign in first.')
-      const body = ['POST', 'PUT', 'PATCH'].includes(request.method) ? await readBody(request) : {}
+      // A file is left to its handler.
+      const isFile = request.headers['content-type'] === 'application/gzip'
+      const body = ['POST', 'PUT', 'PATCH'].includes(request.method) && !isFile ? await readBody(request) : {}
       const answer = await route.handler({ request, response, user, session, body, params: route.params, query: url.searchParams })
       if (answer) sendJson(response, ...answer)
     } catch (error) {

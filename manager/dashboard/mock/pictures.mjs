@@ -8,7 +8,7 @@ const only = process.argv[2]
 const mock = await startMock()
 const browser = await launchBrowser()
 await mkdir('pictures', { recursive: true })
-const [line1, , alarms] = mock.state.instances
+const [line1, line2, alarms] = mock.state.instances
 
 const PAGES = {
   projects: '/',
@@ -22,12 +22,26 @@ const PAGES = {
   'mqtt-topics': '/projects/p-plant/mqtt/topics?topic=line1/press/vibration',
   'mqtt-topics-empty': '/projects/p-lab/mqtt/topics',
   'mqtt-connections': '/projects/p-plant/mqtt/connections',
+  pipelines: '/projects/p-plant/pipelines',
+  'pipelines-empty': '/projects/p-lab/pipelines',
+  'pipeline-new': '/projects/p-plant/pipelines?new=1',
+  'project-backups': '/projects/p-plant/backups',
   members: '/projects/p-plant/members',
   'project-audit': '/projects/p-plant/audit',
   'project-settings': '/projects/p-plant/settings',
   overview: `/instances/${line1.id}`,
   crashed: `/instances/${alarms.id}`,
   logs: `/instances/${line1.id}/logs`,
+  snapshots: `/instances/${line1.id}/snapshots`,
+  'snapshots-empty': `/instances/${alarms.id}/snapshots`,
+  'snapshot-new': `/instances/${line1.id}/snapshots?new=1`,
+  'snapshot-compare': `/instances/${line1.id}/snapshots/compare?from=${mock.state.snapshots[1].id}`,
+  'snapshot-import': `/instances/${line1.id}/snapshots?import=1`,
+  backups: `/instances/${line1.id}/backups`,
+  'backups-late': `/instances/${line2.id}/backups`,
+  'backups-empty': `/instances/${alarms.id}/backups`,
+  'backup-schedule': `/instances/${line2.id}/backups?schedule=1`,
+  'backup-upload': `/instances/${line1.id}/backups?upload=1`,
   env: `/instances/${line1.id}/env`,
   aliases: `/instances/${line1.id}/aliases`,
   settings: `/instances/${line1.id}/settings`,

@@ -1,6 +1,7 @@
 // What the mock API knows: seeded, and changed by requests. Times are relative to the start.
 import { randomUUID } from 'node:crypto'
 import { seedMqtt } from './mqttState.mjs'
+import { seedBackups, seedSnapshots } from './safetyState.mjs'
 
 const HOUR = 3_600_000
 const ago = (hours) => new Date(Date.now() - hours * HOUR).toISOString()
@@ -136,6 +137,8 @@ export function makeState({ empty, setup }) {
     instances,
     env,
     mqtt: seedMqtt(instances),
+    ...seedSnapshots(instances),
+    ...seedBackups(instances),
     audit: setup ? [] : seedAudit(instances),
     docker: { status: 'up', detail: null },
   }

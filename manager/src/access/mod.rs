@@ -14,5 +14,5 @@ mod store;
 pub use error::Error;
 pub use jobs::Purge;
 pub use model::{AccessToken, EditorSession, InstanceKeys, SealedInstanceKeys};
-pub use secrets::{InstallationSecrets, SecretName};
+pub use secrets::{InstallationSecrets, SecretName, open_secret};
 pub use service::Access;

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use super::{Error, store};
 use crate::{
-    crypto::{KeyRing, random_token},
+    crypto::{KeyRing, KeyRingError, random_token},
     db::Db,
     kernel::{Clock, Secret},
 };
@@ -36,6 +36,15 @@ impl SecretName {
     }
 }
 
+/// Opens a secret of the installation as its row has it.
+pub fn open_secret(keys: &KeyRing, name: &str, sealed: &[u8]) -> Result<Secret, KeyRingError> {
+    keys.open_text(&place(name), sealed).map(Secret::new)
+}
+
+fn place(name: &str) -> String {
+    format!("secrets/{name}")
+}
+
 impl InstallationSecrets {
     pub fn new(db: Db, clock: Arc<dyn Clock>, keys: Arc<KeyRing>) -> Self {
         Self { db, clock, keys }
@@ -43,7 +52,7 @@ impl InstallationSecrets {
 
     /// The secret: 43 characters of base64url (32 bytes).
     pub async fn get(&self, name: SecretName) -> Result<Secret, Error> {
-        let place = format!("secrets/{}", name.as_str());
+        let place = place(name.as_str());
         let fresh = self.keys.seal(&place, random_token().as_bytes());
         let mut tx = self.db.begin_system().await?;
         let sealed = store::secret_or(&mut tx, name.as_str(), &fresh, self.clock.now()).await?;

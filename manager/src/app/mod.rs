@@ -1,4 +1,5 @@
 //! Puts the parts together. Knows every slice; no slice knows it.
+mod beside;
 mod broker_info;
 mod build;
 mod built_in_broker;
@@ -13,6 +14,7 @@ mod serve;
 mod settings;
 mod slices;
 
+pub use beside::instances_beside;
 pub use build::{Core, System};
 pub use openapi::document;
 pub use serve::App;

@@ -128,7 +128,7 @@ fn loopback(address: SocketAddr) -> SocketAddr {
     }
 }
 
-async fn connect_docker(
+pub(super) async fn connect_docker(
     settings: &Settings,
     db: &Db,
     address: SocketAddr,

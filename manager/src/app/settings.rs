@@ -3,11 +3,12 @@ use std::sync::Arc;
 use crate::{
     config::Config,
     crypto::{self, KeyRing, KeyRingError},
+    installation::{KEY_FILES, Keys},
     kernel::Secret,
 };
 
 /// In `<data-dir>/keys/`.
-pub const SECRET_KEYS_FILE: &str = "secret.keys";
+pub const SECRET_KEYS_FILE: &str = KEY_FILES[0];
 
 /// What the manager is started with.
 #[derive(Clone)]
@@ -34,6 +35,16 @@ impl Settings {
 }
 
 impl Secrets {
+    /// For a command that asks nobody: the shared secrets are fresh.
+    pub fn of(keys: &Keys) -> Self {
+        let fresh = || Secret::new(crypto::random_token());
+        Self {
+            keys: keys.ring.clone(),
+            proxy: fresh(),
+            hook: fresh(),
+        }
+    }
+
     /// Takes what is set; makes the rest at the first start, in files that only
     /// their owner may read.
     pub fn load(config: &Config) -> Result<Self, KeyRingError> {
@@ -44,8 +55,8 @@ impl Secrets {
         let keys = given_or_made(&config.secrets.keys, SECRET_KEYS_FILE)?;
         Ok(Self {
             keys: Arc::new(KeyRing::parse(keys.expose())?),
-            proxy: given_or_made(&config.secrets.proxy, "proxy.secret")?,
-            hook: given_or_made(&config.secrets.hook, "hook.secret")?,
+            proxy: given_or_made(&config.secrets.proxy, KEY_FILES[1])?,
+            hook: given_or_made(&config.secrets.hook, KEY_FILES[2])?,
         })
     }
 }

@@ -144,7 +144,7 @@ async fn feed(
     Ok(routing::Feed::new(db, clock, keys, feed))
 }
 
-fn instance_settings(
+pub(super) fn instance_settings(
     settings: &Settings,
     address: SocketAddr,
 ) -> anyhow::Result<instances::Settings> {

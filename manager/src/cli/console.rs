@@ -69,6 +69,11 @@ impl Step {
     }
 }
 
+/// Puts a bar among the spinners and log lines.
+pub(super) fn show(bar: ProgressBar) -> ProgressBar {
+    SCREEN.add(bar)
+}
+
 impl Drop for Step {
     fn drop(&mut self) {
         if let Some(bar) = &self.0 {

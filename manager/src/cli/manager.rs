@@ -4,6 +4,7 @@ use super::{console::say, database::Database, ports, signals};
 use crate::{
     app::{App, Settings},
     config::{Config, MqttBroker},
+    installation,
 };
 
 /// The manager alone. Several of them may share a database.
@@ -11,6 +12,7 @@ pub(super) async fn run(mut config: Config) -> anyhow::Result<()> {
     let url = config.database.url.clone().context(
         "openflow manager needs DATABASE_URL. To run everything with a private PostgreSQL, use openflow up.",
     )?;
+    installation::refuse_unfinished(&config.data)?;
     config.mqtt.default_broker(false);
     anyhow::ensure!(
         config.mqtt.broker != Some(MqttBroker::BuiltIn),

@@ -1,8 +1,9 @@
 use super::{console::say, database::Database};
-use crate::{config::Config, db::MIGRATOR};
+use crate::{config::Config, db::MIGRATOR, installation};
 
 /// Also beside a running `openflow up`.
 pub(super) async fn run(config: &Config) -> anyhow::Result<()> {
+    installation::refuse_unfinished(&config.data)?;
     let database = Database::open_beside(config).await?;
     let result = database.migrate().await;
     database.close().await;

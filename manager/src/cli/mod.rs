@@ -1,4 +1,5 @@
 //! The command line of the binary `openflow`: one file per command.
+mod backup;
 mod console;
 mod database;
 mod doctor;
@@ -9,7 +10,9 @@ mod lock;
 mod manager;
 mod migrate;
 mod ports;
+mod progress;
 mod proxy;
+mod restore;
 mod signals;
 mod up;
 
@@ -17,7 +20,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
-use crate::config::Config;
+use crate::{config::Config, installation::Given};
 
 /// Low-code automation for teams: Node-RED and n8n instances on one Docker host
 #[derive(Debug, Parser)]
@@ -48,6 +51,12 @@ enum Command {
         #[command(subcommand)]
         command: keys::Command,
     },
+    /// Make one file of the whole installation: database, data folders, settings
+    #[command(long_about = backup::ABOUT)]
+    Backup(backup::Arguments),
+    /// Bring a whole installation back from the file that `openflow backup --all` made
+    #[command(long_about = restore::ABOUT)]
+    Restore(restore::Arguments),
     /// Ask the running manager whether it serves requests; for health checks
     Health,
     /// Check this host and say what to do about what is wrong
@@ -72,9 +81,9 @@ pub fn command() -> clap::Command {
 pub fn main() -> ExitCode {
     let parsed = command()
         .try_get_matches()
-        .and_then(|it| Cli::from_arg_matches(&it));
-    let cli = match parsed {
-        Ok(cli) => cli,
+        .and_then(|it| Ok((backup::given(&it), Cli::from_arg_matches(&it)?)));
+    let (given, cli) = match parsed {
+        Ok(parsed) => parsed,
         Err(error) => error.exit(),
     };
     if let Err(message) = cli.config.check() {
@@ -91,19 +100,21 @@ pub fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return console::failed(&error.into()),
     };
-    match runtime.block_on(run(cli)) {
+    match runtime.block_on(run(cli, given)) {
         Ok(code) => code,
         Err(error) => console::failed(&error),
     }
 }
 
-async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+async fn run(cli: Cli, given: Vec<Given>) -> anyhow::Result<ExitCode> {
     let config = cli.config;
     match cli.command {
         Command::Up => up::run(config).await?,
         Command::Manager => manager::run(config).await?,
         Command::Migrate => migrate::run(&config).await?,
         Command::Keys { command } => keys::run(&config, command)?,
+        Command::Backup(arguments) => return backup::run(config, arguments, given).await,
+        Command::Restore(arguments) => restore::run(config, arguments).await?,
         Command::Health => return health::run(&config).await,
         Command::Doctor { json } => return doctor::run(&config, json).await,
     }

@@ -13,12 +13,14 @@ use super::{
 use crate::{
     app::{App, Settings},
     config::{Config, MqttBroker},
+    installation,
 };
 
 /// Runs until told to stop. What was started is stopped in reverse, also when
 /// a later part fails to start.
 pub(super) async fn run(mut config: Config) -> anyhow::Result<()> {
     let lock = DataLock::take(&config.data)?;
+    installation::refuse_unfinished(&config.data)?;
     config.mqtt.default_broker(true);
     check_ports(&config)?;
     let stop = signals::stop_token()?;

@@ -11,6 +11,7 @@ mod instances;
 mod limits;
 mod log;
 mod mqtt;
+mod offsite;
 mod parse;
 mod proxy;
 mod secrets;
@@ -26,6 +27,7 @@ pub use instances::{InstanceConfig, Routing};
 pub use limits::LimitConfig;
 pub use log::{LogConfig, LogFormat};
 pub use mqtt::{MqttBroker, MqttConfig, THIS_HOST};
+pub use offsite::{BucketUrl, OffsiteConfig};
 pub use proxy::ProxyConfig;
 pub use secrets::SecretConfig;
 
@@ -52,6 +54,8 @@ pub struct Config {
     #[command(flatten)]
     pub mqtt: MqttConfig,
     #[command(flatten)]
+    pub offsite: OffsiteConfig,
+    #[command(flatten)]
     pub limits: LimitConfig,
     #[command(flatten)]
     pub log: LogConfig,
@@ -64,6 +68,7 @@ impl Config {
         self.proxy.check()?;
         self.mqtt.check()?;
         self.backups.check()?;
+        self.offsite.check()?;
         if self.mqtt.listen_tls.is_some() || self.mqtt.listen_wss.is_some() {
             self.proxy.check_certificate("MQTT over TLS")?;
         }
@@ -195,6 +200,31 @@ mod tests {
                 "keep at least one",
             ),
             (vec!["--backup-concurrency=0"], "1.."),
+            (vec!["--offsite-url=http://x/y"], "s3://bucket/prefix"),
+            (
+                vec!["--offsite-url=s3://backups"],
+                "OPENFLOW_OFFSITE_ACCESS_KEY",
+            ),
+            (vec!["--offsite-access-key=a"], "--offsite-url"),
+            (vec!["--offsite-endpoint=minio:9000"], "http:// or https://"),
+            (
+                vec![
+                    "--offsite-url=s3://backups",
+                    "--offsite-access-key=a",
+                    "--offsite-secret-key=b",
+                    "--offsite-age-recipient=age1nonsense",
+                ],
+                "age-keygen",
+            ),
+            (
+                vec![
+                    "--offsite-url=s3://backups",
+                    "--offsite-access-key=a",
+                    "--offsite-secret-key=b",
+                    "--offsite-age-recipient=AGE-SECRET-KEY-1HUNTER2",
+                ],
+                "the public one",
+            ),
             (vec!["--docker-host=/var/run/docker.sock"], "unix://"),
             (vec!["--log-filter=a=b=c"], "filter"),
         ] {
@@ -214,6 +244,10 @@ mod tests {
             "--admin-password=hunter2hunter2",
             "--emqx-url=http://127.0.0.1:18083",
             "--emqx-api-key=openflow:hunter2",
+            "--offsite-url=s3://backups",
+            "--offsite-access-key=hunter2",
+            "--offsite-secret-key=hunter2",
+            "--offsite-age-recipient=AGE-SECRET-KEY-1hunter2",
         ]);
         assert!(!format!("{config:?}").contains("hunter2"));
     }

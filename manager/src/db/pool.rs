@@ -46,6 +46,24 @@ impl Db {
         MIGRATOR.run(&self.pool).await
     }
 
+    /// As [`Db::migrate`], but no further than to `version`.
+    pub async fn migrate_to(&self, version: i64) -> Result<(), sqlx::migrate::MigrateError> {
+        MIGRATOR.run_to(version, &self.pool).await
+    }
+
+    /// The newest migration that was applied; `None` for an empty database.
+    pub async fn schema_version(&self) -> sqlx::Result<Option<i64>> {
+        let listed: bool = sqlx::query_scalar("select to_regclass('_sqlx_migrations') is not null")
+            .fetch_one(&self.pool)
+            .await?;
+        if !listed {
+            return Ok(None);
+        }
+        sqlx::query_scalar("select max(version) from _sqlx_migrations where success")
+            .fetch_one(&self.pool)
+            .await
+    }
+
     /// A transaction that sees and changes only what `actor` may: row-level
     /// security is the second lock behind the service's own check.
     pub async fn begin_as(&self, actor: &Actor) -> sqlx::Result<Tx> {

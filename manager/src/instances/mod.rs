@@ -29,6 +29,7 @@ mod store;
 mod upgrade;
 mod views;
 mod webhook;
+mod whole;
 
 pub use above::Origin;
 pub use data::DataFolders;
@@ -40,3 +41,4 @@ pub use reconcile::Reconciler;
 pub use service::{Instances, Parts};
 pub use settings::{Routing, Settings};
 pub use upgrade::BeforeUpgrade;
+pub use whole::{Listed, after_restore_of_all, list_all};

@@ -14,8 +14,8 @@ use futures_util::stream::BoxStream;
 pub use docker::{DockerConfig, DockerRuntime, LOG_CAP, Timeouts};
 pub use fake::{Call, FakeProbe, FakeRuntime, Moment, Op};
 pub use model::{
-    ContainerSpec, ContainerState, Error, Image, Isolation, NetworkInfo, Observed, Probe,
-    RuntimeEvent, Stats,
+    ContainerSpec, ContainerState, Ended, Error, Image, Isolation, NetworkInfo, Observed, Probe,
+    Rehearsal, RuntimeEvent, Stats,
 };
 
 use crate::kernel::InstanceId;
@@ -88,6 +88,16 @@ pub trait Runtime: Send + Sync + 'static {
 
     /// Fetches the image from its registry.
     async fn pull(&self, reference: &str) -> Result<(), Error>;
+
+    /// Runs a container without network until it ends or its time is over,
+    /// and removes it. It is of no instance: nothing else here sees it. A
+    /// container that could not be made or watched is an error; how it ended,
+    /// and whatever it printed, is the answer.
+    async fn run_once(&self, rehearsal: &Rehearsal) -> Result<Ended, Error>;
+
+    /// Kills and removes what [`Runtime::run_once`] left behind when its
+    /// manager was killed. Whoever calls makes sure that none runs.
+    async fn sweep_rehearsals(&self) -> Result<(), Error>;
 
     /// What happens to this installation's containers, until the engine hangs
     /// up. The first item is always [`RuntimeEvent::Connected`].

@@ -2,6 +2,7 @@ use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, time::Duration};
 
 use chrono::{DateTime, Utc};
 use ipnet::IpNet;
+use uuid::Uuid;
 
 use crate::{
     crypto,
@@ -62,6 +63,44 @@ impl ContainerSpec {
         }
         crypto::sha256_hex(&text)
     }
+}
+
+/// A program that is run once in a throwaway container, confined as an
+/// instance is, and without network.
+#[derive(Clone, Debug)]
+pub struct Rehearsal {
+    /// The label `openflow.rehearsal`.
+    pub id: Uuid,
+    pub image: String,
+    /// The program and its arguments, in place of the image's own.
+    pub command: Vec<String>,
+    pub env: BTreeMap<String, Secret>,
+    pub memory_bytes: i64,
+    pub cpus: f64,
+    pub pids_max: i64,
+    pub tmp_bytes: i64,
+    /// Mounted at `/data`; belongs to `user`.
+    pub data_dir: PathBuf,
+    /// Numeric user and group.
+    pub user: (u32, u32),
+    /// It is killed after that time.
+    pub limit: Duration,
+}
+
+/// How a [`Rehearsal`] ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ended {
+    /// `None` when it was killed for its time.
+    pub exit_code: Option<i64>,
+    pub oom_killed: bool,
+    /// The last of what it printed, at most [`Ended::OUTPUT_BYTES_MAX`] each;
+    /// what is no UTF-8 is replaced.
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Ended {
+    pub const OUTPUT_BYTES_MAX: usize = 64 << 10;
 }
 
 /// A container of this installation as the engine reports it.

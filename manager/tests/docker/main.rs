@@ -11,5 +11,6 @@ mod firewall;
 mod hardening;
 mod isolation;
 mod network;
+mod once;
 mod support;
 mod watching;

@@ -34,7 +34,7 @@ const OFFSITE: Record<Backup['offsite']['status'], Words> = {
   off: { label: 'Only here', tone: 'off' },
   pending: { label: 'Waiting', tone: 'busy' },
   uploading: { label: 'Uploading', tone: 'busy' },
-  done: { label: 'Offsite', tone: 'ok' },
+  done: { label: 'Copied', tone: 'ok' },
   failed: { label: 'Upload failed', tone: 'bad' },
 }
 export const offsiteWords = ({ offsite }: Pick<Backup, 'offsite'>): Words => OFFSITE[offsite.status] ?? { label: offsite.status, tone: 'off' }

@@ -22,6 +22,7 @@ const diff: Diff = {
     changed: [
       { id: 'b1', type: 'mqtt-broker', name: 'Plant', tab: null, fields: [{ field: 'broker', from: 'a', to: 'b' }] },
       { id: 'n3', type: 'function', name: 'Scale', tab: 't1', moved: true, fields: [{ field: 'x', from: 1, to: 2 }] },
+      { id: 'n4', type: 'change', name: '', tab: 't3', tabLabel: 'Unchanged tab', fields: [{ field: 'rules', from: null, to: [] }] },
     ],
   },
   wires: { added: [{ from: 'n3', port: 1, to: 'n9' }], removed: [] },
@@ -30,14 +31,14 @@ const diff: Diff = {
 
 test('the summary counts what differs, and nothing else', () => {
   expect(summary(diff)).toEqual([
-    '1 tab added', '1 tab changed', '1 node added', '1 node removed', '1 node changed', '1 node only moved', '1 wire added', 'credentials of 1 node changed',
+    '1 tab added', '1 tab changed', '1 node added', '1 node removed', '2 nodes changed', '1 node only moved', '1 wire added', 'credentials of 1 node changed',
   ])
   expect(summary(empty())).toEqual([])
 })
 
 test('changes are put under their tab, configuration nodes last, moves apart', () => {
   const tabs = byTab(diff, namesOf(diff))
-  expect(tabs.map(({ label, state }) => [label, state])).toEqual([['Alarms', 'added'], ['Main', 'changed'], ['Configuration nodes', 'same']])
+  expect(tabs.map(({ label, state }) => [label, state])).toEqual([['Alarms', 'added'], ['Main', 'changed'], ['Unchanged tab', 'same'], ['Configuration nodes', 'same']])
   expect(tabs[1]?.fields).toHaveLength(1)
   expect(tabs[1]?.changes.map(({ what, node }) => [what, node.name])).toEqual([['removed', 'Tick']])
   expect(tabs[1]?.moved.map(({ name }) => name)).toEqual(['Scale'])
@@ -53,5 +54,5 @@ test('long values are read by lines', () => {
   expect(isLong({ field: 'func', from: 'a', to: 'a\nb' })).toBe(true)
   expect(isLong({ field: 'name', from: undefined, to: 'short' })).toBe(false)
   expect(isLong({ field: 'rules', from: [], to: [{ t: 'set' }] })).toBe(true)
-  expect([valueText(undefined), valueText(''), valueText(0), valueText(null)]).toEqual([undefined, '', '0', 'null'])
+  expect([valueText(undefined), valueText(''), valueText(0), valueText(null)]).toEqual([undefined, '', '0', undefined])
 })

@@ -20,7 +20,10 @@ const NO_TAB = 'Configuration nodes'
 /** Names by id, of every node that a diff or a flow file tells of. */
 export function namesOf(diff: Diff, flows: readonly FlowNode[] = []): Map<string, string> {
   const names = new Map(flows.map((node) => [node.id, node.label || node.name || node.type]))
-  for (const node of [...diff.nodes.added, ...diff.nodes.removed, ...diff.nodes.changed]) names.set(node.id, node.name || node.type)
+  for (const node of [...diff.nodes.added, ...diff.nodes.removed, ...diff.nodes.changed]) {
+    names.set(node.id, node.name || node.type)
+    if (node.tab && node.tabLabel) names.set(node.tab, node.tabLabel)
+  }
   for (const tab of [...diff.tabs.added, ...diff.tabs.removed, ...diff.tabs.changed]) if (tab.label) names.set(tab.id, tab.label)
   return names
 }
@@ -80,9 +83,9 @@ export function wireInWords({ from, port, to }: Wire, names: ReadonlyMap<string,
 
 const LONG = 60
 
-/** A value as text: strings as they are, the rest as JSON, `undefined` for what is not there. */
+/** A value as text: strings as they are, the rest as JSON, `undefined` for what is not there or null. */
 export function valueText(value: unknown): string | undefined {
-  if (value === undefined) return undefined
+  if (value === undefined || value === null) return undefined
   return typeof value === 'string' ? value : (JSON.stringify(value, null, 2) ?? undefined)
 }
 

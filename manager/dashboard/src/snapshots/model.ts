@@ -76,4 +76,4 @@ export function moved<T>(items: readonly T[], index: number, by: -1 | 1): T[] {
 
 /** What the manager takes, told before it is sent. */
 export const PASSPHRASE_MIN = 12
-export const EXPORT_MAX_BYTES = 64 * 1024 * 1024
+export const EXPORT_MAX_BYTES = 16 * 1024 * 1024

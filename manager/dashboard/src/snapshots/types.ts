@@ -39,6 +39,7 @@ export interface FlowNode {
 }
 export type SnapshotDetail = Snapshot & { flows: FlowNode[] }
 
+/** A side is null where the field is absent. */
 export interface FieldChange {
   field: string
   from?: unknown
@@ -52,8 +53,9 @@ export interface NodeRef {
   id: string
   type: string
   name?: string | null
-  /** The tab's id; none for configuration nodes. */
+  /** The id of the tab or subflow that it is on; none for configuration nodes. */
   tab?: string | null
+  tabLabel?: string | null
 }
 export type ChangedNode = NodeRef & {
   fields: FieldChange[]
@@ -101,6 +103,8 @@ export interface Plan {
   engine: { here: string; snapshot: string; compatible: boolean }
   /** Why it would be refused. */
   blockers: string[]
+  /** What hinders nothing and is worth knowing. */
+  warnings: string[]
 }
 
 export interface Stage {

@@ -290,7 +290,7 @@ impl DockerRuntime {
             .boxed())
     }
 
-    fn our_label(&self) -> String {
+    pub(super) fn our_label(&self) -> String {
         format!("{}={}", map::LABEL_INSTALLATION, self.config.installation)
     }
 }

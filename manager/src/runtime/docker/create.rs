@@ -1,4 +1,4 @@
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, path::Path, time::Duration};
 
 use bollard::{
     models::{
@@ -111,11 +111,7 @@ fn body(spec: &ContainerSpec, config: &DockerConfig, network: &Network) -> Conta
         labels: Some(labels(spec, config)),
         stop_signal: Some("SIGTERM".into()),
         stop_timeout: i64::try_from(spec.stop_grace.as_secs()).ok(),
-        // The manager probes; an image's own check would run inside for nothing.
-        healthcheck: Some(HealthConfig {
-            test: Some(vec!["NONE".into()]),
-            ..Default::default()
-        }),
+        healthcheck: Some(no_health_check()),
         host_config: Some(host_config(spec, config, network)),
         networking_config: Some(NetworkingConfig {
             endpoints_config: Some(HashMap::from([(config.network.clone(), endpoint)])),
@@ -138,27 +134,15 @@ fn labels(spec: &ContainerSpec, config: &DockerConfig) -> HashMap<String, String
 }
 
 fn host_config(spec: &ContainerSpec, config: &DockerConfig, network: &Network) -> HostConfig {
-    let tmp = format!("rw,nosuid,nodev,noexec,size={}", spec.tmp_bytes);
     let gateways = network.info.gateways.iter();
+    let confined = Confined {
+        memory_bytes: spec.memory_bytes,
+        cpus: spec.cpus,
+        pids_max: spec.pids_max,
+        tmp_bytes: spec.tmp_bytes,
+        data_dir: &spec.data_dir,
+    };
     HostConfig {
-        memory: Some(spec.memory_bytes),
-        memory_swap: Some(spec.memory_bytes), // with the memory: no swap
-        nano_cpus: Some((spec.cpus * 1e9).round() as i64),
-        pids_limit: Some(spec.pids_max),
-        oom_score_adj: Some(OOM_SCORE_ADJ),
-        // V8 ends with SIGABRT when out of memory; its core would fill /data.
-        ulimits: Some(vec![ResourcesUlimits {
-            name: Some("core".into()),
-            soft: Some(0),
-            hard: Some(0),
-        }]),
-        cap_drop: Some(vec!["ALL".into()]),
-        security_opt: Some(vec!["no-new-privileges:true".into()]),
-        readonly_rootfs: Some(true),
-        tmpfs: Some(HashMap::from([("/tmp".into(), tmp)])),
-        mounts: Some(vec![data_mount(spec)]),
-        cgroupns_mode: Some(HostConfigCgroupnsModeEnum::PRIVATE),
-        ipc_mode: Some("private".into()),
         network_mode: Some(config.network.clone()),
         extra_hosts: Some(
             gateways
@@ -171,28 +155,74 @@ fn host_config(spec: &ContainerSpec, config: &DockerConfig, network: &Network) -
             name: Some(RestartPolicyNameEnum::UNLESS_STOPPED),
             maximum_retry_count: None,
         }),
-        log_config: Some(HostConfigLogConfig {
-            typ: Some("json-file".into()),
-            config: Some(HashMap::from([
-                ("max-size".into(), config.log_file_bytes.to_string()),
-                ("max-file".into(), config.log_files.to_string()),
-            ])),
-        }),
-        ..Default::default()
+        ..confined.host_config(config)
+    }
+}
+
+/// What every container of ours is held to, whatever runs in it.
+pub(super) struct Confined<'a> {
+    pub(super) memory_bytes: i64,
+    pub(super) cpus: f64,
+    pub(super) pids_max: i64,
+    pub(super) tmp_bytes: i64,
+    pub(super) data_dir: &'a Path,
+}
+
+impl Confined<'_> {
+    /// Without a network; it is not started again by the engine.
+    pub(super) fn host_config(&self, config: &DockerConfig) -> HostConfig {
+        let tmp = format!("rw,nosuid,nodev,noexec,size={}", self.tmp_bytes);
+        HostConfig {
+            memory: Some(self.memory_bytes),
+            memory_swap: Some(self.memory_bytes), // with the memory: no swap
+            nano_cpus: Some((self.cpus * 1e9).round() as i64),
+            pids_limit: Some(self.pids_max),
+            oom_score_adj: Some(OOM_SCORE_ADJ),
+            // V8 ends with SIGABRT when out of memory; its core would fill /data.
+            ulimits: Some(vec![ResourcesUlimits {
+                name: Some("core".into()),
+                soft: Some(0),
+                hard: Some(0),
+            }]),
+            cap_drop: Some(vec!["ALL".into()]),
+            security_opt: Some(vec!["no-new-privileges:true".into()]),
+            readonly_rootfs: Some(true),
+            tmpfs: Some(HashMap::from([("/tmp".into(), tmp)])),
+            mounts: Some(vec![data_mount(self.data_dir)]),
+            cgroupns_mode: Some(HostConfigCgroupnsModeEnum::PRIVATE),
+            ipc_mode: Some("private".into()),
+            network_mode: Some("none".into()),
+            log_config: Some(HostConfigLogConfig {
+                typ: Some("json-file".into()),
+                config: Some(HashMap::from([
+                    ("max-size".into(), config.log_file_bytes.to_string()),
+                    ("max-file".into(), config.log_files.to_string()),
+                ])),
+            }),
+            ..Default::default()
+        }
     }
 }
 
 /// The engine refuses a source that does not exist, rather than make it as
 /// root. It knows no `nosuid` for binds: `no-new-privileges` does that job.
-fn data_mount(spec: &ContainerSpec) -> Mount {
+fn data_mount(data_dir: &Path) -> Mount {
     Mount {
         typ: Some(MountType::BIND),
-        source: Some(spec.data_dir.to_string_lossy().into_owned()),
+        source: Some(data_dir.to_string_lossy().into_owned()),
         target: Some("/data".into()),
         bind_options: Some(MountBindOptions {
             propagation: Some(MountBindOptionsPropagationEnum::RPRIVATE),
             ..Default::default()
         }),
+        ..Default::default()
+    }
+}
+
+/// The manager probes; an image's own check would run inside for nothing.
+pub(super) fn no_health_check() -> HealthConfig {
+    HealthConfig {
+        test: Some(vec!["NONE".into()]),
         ..Default::default()
     }
 }

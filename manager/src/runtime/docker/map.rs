@@ -17,6 +17,8 @@ pub(super) const LABEL_INSTANCE: &str = "openflow.instance";
 pub(super) const LABEL_PROJECT: &str = "openflow.project";
 pub(super) const LABEL_ENGINE: &str = "openflow.engine";
 pub(super) const LABEL_SPEC: &str = "openflow.spec";
+/// In place of the instance: a run that ends, never an instance's container.
+pub(super) const LABEL_REHEARSAL: &str = "openflow.rehearsal";
 
 type Labels = HashMap<String, String>;
 
@@ -98,7 +100,7 @@ pub(super) fn name(summary: &ContainerSummary) -> Option<&str> {
     Some(summary.names.as_ref()?.first()?.trim_start_matches('/'))
 }
 
-fn container_state(status: ContainerStateStatusEnum) -> ContainerState {
+pub(super) fn container_state(status: ContainerStateStatusEnum) -> ContainerState {
     match status {
         ContainerStateStatusEnum::EMPTY | ContainerStateStatusEnum::CREATED => {
             ContainerState::Created

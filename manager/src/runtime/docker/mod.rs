@@ -9,6 +9,7 @@ mod iptables;
 mod logs;
 mod map;
 mod network;
+mod once;
 mod rules;
 mod stats;
 
@@ -27,8 +28,8 @@ use ipnet::IpNet;
 use uuid::Uuid;
 
 use super::{
-    ContainerSpec, Error, Image, Isolation, NetworkInfo, Observed, Probe, Runtime, RuntimeEvent,
-    Stats, probe,
+    ContainerSpec, Ended, Error, Image, Isolation, NetworkInfo, Observed, Probe, Rehearsal,
+    Runtime, RuntimeEvent, Stats, probe,
 };
 use crate::kernel::InstanceId;
 
@@ -261,6 +262,14 @@ impl Runtime for DockerRuntime {
 
     async fn pull(&self, reference: &str) -> Result<(), Error> {
         self.pull_image(reference).await
+    }
+
+    async fn run_once(&self, rehearsal: &Rehearsal) -> Result<Ended, Error> {
+        self.run_container_once(rehearsal).await
+    }
+
+    async fn sweep_rehearsals(&self) -> Result<(), Error> {
+        self.remove_rehearsals().await
     }
 
     async fn events(&self) -> Result<BoxStream<'static, RuntimeEvent>, Error> {

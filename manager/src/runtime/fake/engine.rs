@@ -9,8 +9,8 @@ use futures_util::{
 use tokio_stream::wrappers::BroadcastStream;
 
 use super::{
-    Call, ContainerSpec, ContainerState, Error, FakeRuntime, Image, Isolation, Moment, Observed,
-    Op, Probe, RuntimeEvent, Stats,
+    Call, ContainerSpec, ContainerState, Ended, Error, FakeRuntime, Image, Isolation, Moment,
+    Observed, Op, Probe, Rehearsal, RuntimeEvent, Stats,
     state::{Container, State},
 };
 use crate::{
@@ -273,6 +273,21 @@ impl Runtime for FakeRuntime {
             Ok(())
         })
         .await
+    }
+
+    async fn run_once(&self, rehearsal: &Rehearsal) -> Result<Ended, Error> {
+        self.call(Op::RunOnce, None, |state| {
+            if matches!(state.images.get(&rehearsal.image), Some(None)) {
+                return Err(Error::ImageMissing(rehearsal.image.clone()));
+            }
+            state.rehearsals.push(rehearsal.clone());
+            (state.rehearse)(rehearsal)
+        })
+        .await
+    }
+
+    async fn sweep_rehearsals(&self) -> Result<(), Error> {
+        self.call(Op::SweepRehearsals, None, |_| Ok(())).await
     }
 
     async fn events(&self) -> Result<BoxStream<'static, RuntimeEvent>, Error> {

@@ -13,7 +13,8 @@ use std::{
 use tokio::sync::{Notify, broadcast};
 
 use super::{
-    ContainerSpec, ContainerState, Error, Image, Isolation, Observed, Probe, RuntimeEvent, Stats,
+    ContainerSpec, ContainerState, Ended, Error, Image, Isolation, Observed, Probe, Rehearsal,
+    RuntimeEvent, Stats,
 };
 use crate::kernel::InstanceId;
 use state::{Failure, Hang, State};
@@ -55,6 +56,8 @@ pub enum Op {
     Stats,
     Image,
     Pull,
+    RunOnce,
+    SweepRehearsals,
     Events,
 }
 
@@ -64,7 +67,7 @@ impl Op {
     fn is_step(self) -> bool {
         !matches!(
             self,
-            Self::Ping | Self::EnsureNetwork | Self::List | Self::Events
+            Self::Ping | Self::EnsureNetwork | Self::List | Self::Events | Self::SweepRehearsals
         )
     }
 }
@@ -268,6 +271,21 @@ impl FakeRuntime {
 
     pub fn set_stats(&self, id: InstanceId, stats: Stats) {
         self.state().stats.insert(id, stats);
+    }
+
+    /// How runs of throwaway containers end from now on; `end` may look into
+    /// their data folder. Unless said so they print the verdict of an instance
+    /// that would live.
+    pub fn set_rehearsals(
+        &self,
+        end: impl Fn(&Rehearsal) -> Result<Ended, Error> + Send + 'static,
+    ) {
+        self.state().rehearse = Box::new(end);
+    }
+
+    /// What was run once so far.
+    pub fn rehearsals(&self) -> Vec<Rehearsal> {
+        self.state().rehearsals.clone()
     }
 
     pub fn set_isolation(&self, isolation: Isolation) {

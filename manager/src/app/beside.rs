@@ -1,0 +1,30 @@
+use std::sync::Arc;
+
+use super::{Settings, serve, slices};
+use crate::{
+    access::Access,
+    crypto::Passwords,
+    db::{Changes, Db},
+    identity::{Identity, SignInRates},
+    instances::{self, Instances},
+    kernel::{Clock, SystemClock},
+};
+
+/// The instances, for a command beside the manager (or in its absence): it
+/// freezes and looks, and makes nothing run.
+pub async fn instances_beside(settings: &Settings, db: &Db) -> anyhow::Result<Instances> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let address = settings.config.address.listen;
+    let runtime = serve::connect_docker(settings, db, address).await?;
+    let rates = SignInRates::DEFAULT;
+    Ok(Instances::new(instances::Parts {
+        db: db.clone(),
+        clock: clock.clone(),
+        keys: settings.secrets.keys.clone(),
+        identity: Identity::new(db.clone(), clock.clone(), Passwords::new(), rates),
+        access: Access::new(db.clone(), clock),
+        changes: Changes::new(),
+        runtime: Arc::new(runtime),
+        settings: Arc::new(slices::instance_settings(settings, address)?),
+    }))
+}
