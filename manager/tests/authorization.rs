@@ -83,6 +83,18 @@ const TABLE: &[Route] = &[
     ("delete", "/api/v1/instances/{id}/aliases/{name}", Member, ""),
     ("get", "/api/v1/instances/{id}/restores", Viewer, ""),
     ("get", "/api/v1/restores/{id}", Viewer, ""),
+    ("get", "/api/v1/instances/{id}/backups", Viewer, ""),
+    ("post", "/api/v1/instances/{id}/backups", Member, ""),
+    ("post", "/api/v1/instances/{id}/backups/upload", Member, ""),
+    ("get", "/api/v1/instances/{id}/backup-policy", Viewer, ""),
+    ("put", "/api/v1/instances/{id}/backup-policy", Member, r#"{"enabled": true, "schedule": "0 3 * * 1", "keep": null}"#),
+    ("delete", "/api/v1/instances/{id}/backup-policy", Member, ""),
+    ("get", "/api/v1/projects/{id}/backups", Viewer, ""),
+    ("get", "/api/v1/backups/{id}", Viewer, ""),
+    ("delete", "/api/v1/backups/{id}", Member, ""),
+    ("get", "/api/v1/backups/{id}/download", Member, ""),
+    ("post", "/api/v1/backups/{id}/verify", Member, ""),
+    ("post", "/api/v1/backups/{id}/restore", Member, ""),
     ("get", "/api/v1/instances/{id}/snapshots", Viewer, ""),
     ("post", "/api/v1/instances/{id}/snapshots", Member, r#"{"name": "New"}"#),
     ("post", "/api/v1/instances/{id}/snapshots/import", Member, r#"{"passphrase": "correct horse", "snapshot": {}}"#),
@@ -122,6 +134,7 @@ struct Fixture {
     snapshot: Uuid,
     pipeline: Uuid,
     restore: Uuid,
+    backup: Uuid,
     mqtt_client: Uuid,
     alias: String,
     stack: Uuid,
@@ -161,6 +174,7 @@ impl Fixture {
             .await
             .unwrap();
         let restore = t.restore_row(instance).await;
+        let backup = t.backup_row(instance).await;
         let mqtt_client = t.mqtt_client_row(project).await;
         let callers = vec![
             ("nobody", None, Who::Nobody),
@@ -177,6 +191,7 @@ impl Fixture {
             snapshot,
             pipeline,
             restore,
+            backup,
             mqtt_client,
             alias,
             stack,
@@ -194,6 +209,7 @@ impl Fixture {
             it if it.starts_with("/api/v1/snapshots/") => self.snapshot,
             it if it.starts_with("/api/v1/pipelines/") => self.pipeline,
             it if it.starts_with("/api/v1/restores/") => self.restore,
+            it if it.starts_with("/api/v1/backups/") => self.backup,
             it if it.starts_with("/api/v1/mqtt-clients/") => self.mqtt_client,
             it if it.starts_with("/api/v1/stacks/") => self.stack,
             it if it.starts_with("/api/v1/templates/") => self.template,
@@ -221,15 +237,16 @@ impl Fixture {
 
 const LINES: &str = "select count(*) from audit_log";
 /// The codes that speak of who asks; others speak of what is asked.
-const REFUSALS: [&str; 9] = [
+const REFUSALS: [&str; 10] = [
     "auth.required",
     "admin.required",
     "project.not_found",
     "instance.not_found",
+    "restore.not_found",
+    "backup.not_found",
     "mqtt_client.not_found",
     "snapshot.not_found",
     "pipeline.not_found",
-    "restore.not_found",
     "project.role_required",
 ];
 

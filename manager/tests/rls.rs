@@ -45,6 +45,7 @@ impl Fixture {
         t.pipeline_row(project, instance, t.instance_row(project).await)
             .await;
         t.restore_row(instance).await;
+        t.backup_row(instance).await;
         seed(&t.pool, project, instance, owner.id).await;
         // What the stranger has of their own would only blur the picture.
         sqlx::query("delete from audit_log where actor_id = $1")
@@ -157,12 +158,22 @@ async fn seed(pool: &PgPool, project: Uuid, instance: Uuid, user: Uuid) {
             project,
         ),
         (
+            "insert into backup_turns (instance_id, project_id, at) values ($1, $2, now())",
+            instance,
+            project,
+        ),
+        (
+            "insert into backup_offsite_leftovers (key, project_id, retry_at) select 'x', $1, now() where $1 <> $2",
+            project,
+            user,
+        ),
+        (
             "insert into mqtt_purges (project_id, retry_at) select $1, now() where $1 <> $2",
             project,
             user,
         ),
         (
-            "insert into templates (id, name, stack_id, created_at, updated_at) select $1, 'x', id, now(), now() from stacks where id <> $2",
+            "insert into templates (id, name, stack_id, created_at, updated_at) select $1, 'x', id, now(), now() from stacks where id <> $2 limit 1",
             instance,
             user,
         ),
@@ -317,6 +328,7 @@ async fn a_viewer_writes_nothing_and_a_member_no_members(pool: PgPool) {
         "audit_log",
         "mqtt_events",
         "mqtt_purges",
+        "backup_offsite_leftovers",
         "pipelines",
         "pipeline_stages",
     ];

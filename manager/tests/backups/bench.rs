@@ -10,8 +10,12 @@ use crate::support::{
     instances::{Bench, It, eventually},
 };
 
-/// No turn comes by itself, and no disk is too full.
-pub(crate) const QUIET: [&str; 2] = ["--backup-schedule=off", "--backup-min-free-mb=0"];
+/// No turn comes by itself, nothing is tried out by itself, and no disk is too full.
+pub(crate) const QUIET: [&str; 3] = [
+    "--backup-schedule=off",
+    "--backup-min-free-mb=0",
+    "--backup-rehearse-days=0",
+];
 
 pub(crate) async fn quiet(pool: PgPool) -> Bench {
     Bench::with_flags(pool, &QUIET).await
@@ -54,7 +58,12 @@ pub(crate) fn path_of(id: Uuid, below: &str) -> String {
 
 impl WithBackups for Bench {
     async fn ask_backup(&self, it: &It) -> Uuid {
-        id_of(&self.post(&it.path("backups"), Value::Null).await.expect(202))
+        id_of(
+            &self
+                .post(&it.path("backups"), Value::Null)
+                .await
+                .expect(202),
+        )
     }
 
     async fn backup(&self, id: Uuid) -> Value {
@@ -144,5 +153,6 @@ pub(crate) fn credentials(bench: &Bench, it: &It) -> Value {
     let iv = std::array::from_fn(|n| u8::from_str_radix(&iv[2 * n..2 * n + 2], 16).unwrap());
     let bytes = base64::Engine::decode(&base64::prelude::BASE64_STANDARD, bytes).unwrap();
     let secret = bench.env_of(it, "OPENFLOW_CREDENTIAL_SECRET").unwrap();
-    serde_json::from_slice(&aes256_ctr_back(sha256(&secret), iv, bytes)).unwrap_or(json!("nonsense"))
+    serde_json::from_slice(&aes256_ctr_back(sha256(&secret), iv, bytes))
+        .unwrap_or(json!("nonsense"))
 }

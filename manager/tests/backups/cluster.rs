@@ -17,7 +17,9 @@ async fn two_managers_make_one_backup_of_each(pool: PgPool) {
     for (n, it) in all.iter().enumerate() {
         // It does not matter whom one asks.
         let app = if n % 2 == 0 { &bench.t } else { &second };
-        let asked = app.post(&it.path("backups"), &bench.ada.who, Value::Null).await;
+        let asked = app
+            .post(&it.path("backups"), &bench.ada.who, Value::Null)
+            .await;
         ids.push(super::bench::id_of(&asked.expect(202)));
     }
     for id in ids {

@@ -29,7 +29,11 @@ async fn another_engine_or_an_older_version(pool: PgPool) {
     sql(&bench, "update stacks set version = '4.10.2'").await;
     refused("backup.newer_engine").await;
     sql(&bench, "update stacks set version = '5.0.7'").await;
-    sql(&bench, "update backups set about = jsonb_set(about, '{engine}', '\"n8n\"')").await;
+    sql(
+        &bench,
+        "update backups set about = jsonb_set(about, '{engine}', '\"n8n\"')",
+    )
+    .await;
     refused("backup.other_engine").await;
     let restores = bench.get(&it.path("restores")).await.expect(200);
     assert_eq!(restores["items"], json!([]));

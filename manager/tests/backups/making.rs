@@ -34,7 +34,10 @@ async fn a_running_instance_is_copied_while_it_runs(pool: PgPool) {
 
     let files = bench.files_of(&it);
     assert_eq!(files.len(), 1, "{files:?}");
-    assert!(files[0].ends_with("Z.tar.gz") && files[0].len() == 23, "{files:?}");
+    assert!(
+        files[0].ends_with("Z.tar.gz") && files[0].len() == 23,
+        "{files:?}"
+    );
     let file = fs::read(bench.backup_folder(&it).join(&files[0])).unwrap();
     assert_eq!(backup["sizeBytes"], file.len());
     let mode = |path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
@@ -68,7 +71,9 @@ async fn a_stopped_instance_is_copied_and_stays_stopped(pool: PgPool) {
 async fn the_manifest_holds_no_secret(pool: PgPool) {
     let bench = quiet(pool).await;
     let env = serde_json::json!([{"name": "KEY", "value": "hunter2", "secret": true}]);
-    let it = bench.create_with("shop", serde_json::json!({"env": env})).await;
+    let it = bench
+        .create_with("shop", serde_json::json!({"env": env}))
+        .await;
     bench.until(&it, "running").await;
     let id = bench.good(&it).await;
     let about: Value = sqlx::query_scalar("select about from backups where id = $1")
@@ -179,11 +184,20 @@ async fn deleting_takes_the_file_along(pool: PgPool) {
     assert_eq!(bench.get(&path_of(first, "")).await.status, 404);
     delete(second).await.expect(204);
     assert!(!bench.backup_folder(&it).exists());
-    let actions: Vec<String> = sqlx::query_scalar("select action from audit_log where target_type = 'backup' order by id")
-        .fetch_all(&bench.t.pool)
-        .await
-        .unwrap();
-    assert_eq!(actions, ["backup.create", "backup.create", "backup.delete", "backup.delete"]);
+    let actions: Vec<String> =
+        sqlx::query_scalar("select action from audit_log where target_type = 'backup' order by id")
+            .fetch_all(&bench.t.pool)
+            .await
+            .unwrap();
+    assert_eq!(
+        actions,
+        [
+            "backup.create",
+            "backup.create",
+            "backup.delete",
+            "backup.delete"
+        ]
+    );
 }
 
 #[sqlx::test(migrator = "openflow_manager::db::MIGRATOR")]
@@ -191,7 +205,10 @@ async fn backups_outlive_their_instance_and_go_with_the_project(pool: PgPool) {
     let bench = quiet(pool).await;
     let it = bench.running("shop").await;
     let id = bench.good(&it).await;
-    bench.call("DELETE", &it.path(""), Value::Null).await.expect(202);
+    bench
+        .call("DELETE", &it.path(""), Value::Null)
+        .await
+        .expect(202);
     bench.until_gone(&it).await;
     let list = format!("/api/v1/projects/{}/backups", bench.project);
     let list = bench.get(&list).await.expect(200);
@@ -199,12 +216,20 @@ async fn backups_outlive_their_instance_and_go_with_the_project(pool: PgPool) {
     assert_eq!(list["items"][0]["instanceExists"], false);
     let (answer, _) = bench
         .t
-        .raw(("GET", &path_of(id, "download")), &bench.ada.who, &[], Vec::new())
+        .raw(
+            ("GET", &path_of(id, "download")),
+            &bench.ada.who,
+            &[],
+            Vec::new(),
+        )
         .await;
     assert_eq!(answer.status, 200);
 
     let project = format!("/api/v1/projects/{}", bench.project);
-    bench.call("DELETE", &project, Value::Null).await.expect(202);
+    bench
+        .call("DELETE", &project, Value::Null)
+        .await
+        .expect(202);
     eventually("the project is gone", async || {
         (bench.get(&project).await.status == 404).then_some(())
     })
@@ -228,11 +253,15 @@ async fn a_damaged_backup_is_good_no_more(pool: PgPool) {
     bytes[middle] ^= 0xff;
     fs::write(&file, bytes).unwrap();
     for (id, verification, status) in [(whole, "good", "good"), (damaged, "failed", "failed")] {
-        let asked = bench.post(&path_of(id, "verify"), Value::Null).await.expect(202);
+        let asked = bench
+            .post(&path_of(id, "verify"), Value::Null)
+            .await
+            .expect(202);
         assert_eq!(asked["verification"]["status"], "pending");
         let backup = eventually("it is verified", async || {
             let it = bench.backup(id).await;
-            let over = it["verification"]["status"] == "good" || it["verification"]["status"] == "failed";
+            let over =
+                it["verification"]["status"] == "good" || it["verification"]["status"] == "failed";
             over.then_some(it)
         })
         .await;
@@ -256,10 +285,14 @@ async fn metrics_tell_of_them(pool: PgPool) {
             .raw(("GET", "/metrics"), &bench.ada.who, &[], Vec::new())
             .await;
         let text = String::from_utf8(text.to_vec()).unwrap();
-        ["openflow_backups{status=\"good\"}", "openflow_backup_last_good_age_seconds", "openflow_backup_bytes"]
-            .iter()
-            .all(|it| text.contains(it))
-            .then_some(())
+        [
+            "openflow_backups{status=\"good\"}",
+            "openflow_backup_last_good_age_seconds",
+            "openflow_backup_bytes",
+        ]
+        .iter()
+        .all(|it| text.contains(it))
+        .then_some(())
     })
     .await;
 }

@@ -21,7 +21,12 @@ async fn into_the_same_instance(pool: PgPool) {
     assert_eq!(bench.read(&it, "a/b.txt").unwrap(), b"before");
     assert_eq!(bench.read(&it, "new.txt"), None);
     bench.until(&it, "running").await;
-    assert!(bench.audited(&it).await.contains(&"instance.restored".to_owned()));
+    assert!(
+        bench
+            .audited(&it)
+            .await
+            .contains(&"instance.restored".to_owned())
+    );
 }
 
 #[sqlx::test(migrator = "openflow_manager::db::MIGRATOR")]
@@ -32,12 +37,18 @@ async fn into_another_instance_with_its_own_secret(pool: PgPool) {
     assert!(before.is_object(), "{before}");
     bench.write(&from, "marker", "dev");
     let id = bench.good(&from).await;
-    let restore = bench.try_restore(id, json!({"instanceId": to.id})).await.expect(202);
+    let restore = bench
+        .try_restore(id, json!({"instanceId": to.id}))
+        .await
+        .expect(202);
     assert_eq!(restore["instanceId"], to.id.to_string());
     bench.is_done(&restore).await;
     assert_eq!(bench.read(&to, "marker").unwrap(), b"dev");
     assert_eq!(credentials(&bench, &to), before);
-    assert_ne!(bench.read(&to, "flows_cred.json"), bench.read(&from, "flows_cred.json"));
+    assert_ne!(
+        bench.read(&to, "flows_cred.json"),
+        bench.read(&from, "flows_cred.json")
+    );
 }
 
 #[sqlx::test(migrator = "openflow_manager::db::MIGRATOR")]
@@ -47,7 +58,10 @@ async fn into_a_new_instance_after_the_old_one_is_gone(pool: PgPool) {
     bench.write(&it, "marker", "old");
     let before = credentials(&bench, &it);
     let id = bench.good(&it).await;
-    bench.call("DELETE", &it.path(""), Value::Null).await.expect(202);
+    bench
+        .call("DELETE", &it.path(""), Value::Null)
+        .await
+        .expect(202);
     bench.until_gone(&it).await;
     let own = bench.try_restore(id, Value::Null).await;
     assert_eq!(own.refusal(), (404, "instance.not_found"));
@@ -132,7 +146,8 @@ async fn only_members_of_both_projects(pool: PgPool) {
     let theirs = bench.t.project(&stranger).await;
     let answer = bench.t.post(&path, &stranger.who, Value::Null).await;
     assert_eq!(answer.refusal(), (404, "backup.not_found"));
-    let new = json!({"newInstance": {"name": "Theirs", "subdomain": "theirs", "projectId": theirs}});
+    let new =
+        json!({"newInstance": {"name": "Theirs", "subdomain": "theirs", "projectId": theirs}});
     let answer = bench.try_restore(id, new).await;
     assert_eq!(answer.refusal(), (404, "project.not_found"));
     let both = json!({"instanceId": it.id, "newInstance": {"name": "x", "subdomain": "x"}});

@@ -56,8 +56,11 @@ async fn nights_without_a_manager_are_made_up_by_one(pool: PgPool) {
     bench.t = bench.t.another().await;
     bench.t.run().await;
     bench.until_backups(&it, 1).await;
-    let next: chrono::DateTime<chrono::Utc> =
-        policy(&bench, &it).await["nextAt"].as_str().unwrap().parse().unwrap();
+    let next: chrono::DateTime<chrono::Utc> = policy(&bench, &it).await["nextAt"]
+        .as_str()
+        .unwrap()
+        .parse()
+        .unwrap();
     assert_eq!((next.hour(), next.minute()), (2, 0));
     assert!(bench.t.clock.now() < next);
 }
@@ -70,14 +73,25 @@ async fn an_instance_may_have_times_of_its_own(pool: PgPool) {
     let inherited = policy(&bench, &it).await;
     assert_eq!(inherited["inherited"], true);
     assert_eq!(inherited["schedule"], "0 2 * * *");
-    assert_eq!(inherited["keep"], json!({"daily": 7, "weekly": 4, "monthly": 6}));
+    assert_eq!(
+        inherited["keep"],
+        json!({"daily": 7, "weekly": 4, "monthly": 6})
+    );
 
     let put = async |it: &It, body| bench.call("PUT", &it.path("backup-policy"), body).await;
     let own = json!({"enabled": true, "schedule": "30 14 * * *", "keep": {"daily": 1, "weekly": 0, "monthly": 0}});
     let set = put(&it, own).await.expect(200);
     assert_eq!(set["inherited"], false);
-    assert!(set["nextAt"].as_str().unwrap().contains("T14:30:00"), "{set}");
-    put(&never, json!({"enabled": false, "schedule": null, "keep": null})).await.expect(200);
+    assert!(
+        set["nextAt"].as_str().unwrap().contains("T14:30:00"),
+        "{set}"
+    );
+    put(
+        &never,
+        json!({"enabled": false, "schedule": null, "keep": null}),
+    )
+    .await
+    .expect(200);
     assert_eq!(policy(&bench, &never).await["nextAt"], Value::Null);
 
     bench.t.clock.advance(TimeDelta::hours(4));
@@ -94,7 +108,10 @@ async fn an_instance_may_have_times_of_its_own(pool: PgPool) {
     assert_eq!(bench.files_of(&it).len(), 1);
     assert_eq!(bench.backups_of(&never).await.len(), 0);
 
-    bench.call("DELETE", &it.path("backup-policy"), Value::Null).await.expect(204);
+    bench
+        .call("DELETE", &it.path("backup-policy"), Value::Null)
+        .await
+        .expect(204);
     assert_eq!(policy(&bench, &it).await["inherited"], true);
 }
 
@@ -103,19 +120,45 @@ async fn a_bad_policy_is_refused_and_says_why(pool: PgPool) {
     let bench = quiet(pool).await;
     let it = bench.running("shop").await;
     for (body, field, words) in [
-        (json!({"enabled": true, "schedule": "0 24 * * *", "keep": null}), "schedule", "hour"),
-        (json!({"enabled": true, "schedule": "0 0 2 * * *", "keep": null}), "schedule", "five fields"),
-        (json!({"enabled": true, "schedule": "0 0 30 2 *", "keep": null}), "schedule", "never"),
-        (json!({"enabled": true, "schedule": null, "keep": {"daily": 0, "weekly": 0, "monthly": 0}}), "keep", "not all"),
-        (json!({"enabled": true, "schedule": null, "keep": {"daily": 1001, "weekly": 0, "monthly": 0}}), "keep", "1000"),
+        (
+            json!({"enabled": true, "schedule": "0 24 * * *", "keep": null}),
+            "schedule",
+            "hour",
+        ),
+        (
+            json!({"enabled": true, "schedule": "0 0 2 * * *", "keep": null}),
+            "schedule",
+            "five fields",
+        ),
+        (
+            json!({"enabled": true, "schedule": "0 0 30 2 *", "keep": null}),
+            "schedule",
+            "never",
+        ),
+        (
+            json!({"enabled": true, "schedule": null, "keep": {"daily": 0, "weekly": 0, "monthly": 0}}),
+            "keep",
+            "not all",
+        ),
+        (
+            json!({"enabled": true, "schedule": null, "keep": {"daily": 1001, "weekly": 0, "monthly": 0}}),
+            "keep",
+            "1000",
+        ),
     ] {
-        let answer = bench.call("PUT", &it.path("backup-policy"), body.clone()).await;
+        let answer = bench
+            .call("PUT", &it.path("backup-policy"), body.clone())
+            .await;
         assert_eq!(answer.status, 422, "{body}");
         let said = answer.json["errors"][field][0].as_str().unwrap_or_default();
         assert!(said.contains(words), "{body}: {}", answer.json);
     }
     assert_eq!(policy(&bench, &it).await["inherited"], true);
-    assert_eq!(policy(&bench, &it).await["enabled"], false, "it is off here");
+    assert_eq!(
+        policy(&bench, &it).await["enabled"],
+        false,
+        "it is off here"
+    );
 }
 
 #[sqlx::test(migrator = "openflow_manager::db::MIGRATOR")]
@@ -125,7 +168,10 @@ async fn a_changed_time_is_no_missed_turn(pool: PgPool) {
     let it = bench.running("shop").await;
     // Half past ten has been today already; the next one is tomorrow.
     let body = json!({"enabled": true, "schedule": "30 10 * * *", "keep": null});
-    bench.call("PUT", &it.path("backup-policy"), body).await.expect(200);
+    bench
+        .call("PUT", &it.path("backup-policy"), body)
+        .await
+        .expect(200);
     let other = bench.running("other").await;
     bench.good(&other).await;
     assert_eq!(bench.backups_of(&it).await.len(), 0);

@@ -48,7 +48,14 @@ async fn what_a_killed_manager_was_making_has_failed(pool: PgPool) {
     assert_eq!(backup["progress"], Value::Null);
     eventually("its files are gone", async || {
         let spools = fs::read_dir(bench.t.data.path().join("backups")).unwrap();
-        let spools = spools.filter(|it| it.as_ref().unwrap().file_name().to_str().unwrap().starts_with('.'));
+        let spools = spools.filter(|it| {
+            it.as_ref()
+                .unwrap()
+                .file_name()
+                .to_str()
+                .unwrap()
+                .starts_with('.')
+        });
         (bench.files_of(&it).is_empty() && spools.count() == 0).then_some(())
     })
     .await;
@@ -76,7 +83,9 @@ async fn a_scheduled_one_is_made_up_for(pool: PgPool) {
 async fn a_stopped_manager_puts_it_back_into_the_queue(pool: PgPool) {
     let mut bench = quiet(pool).await;
     let it = bench.running("shop").await;
-    let noise: Vec<u8> = (0..16 << 20).map(|n: u32| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    let noise: Vec<u8> = (0..16 << 20)
+        .map(|n: u32| (n.wrapping_mul(2_654_435_761) >> 13) as u8)
+        .collect();
     bench.write(&it, "noise", noise);
     let id = bench.ask_backup(&it).await;
     eventually("it has begun", async || {
@@ -97,10 +106,16 @@ async fn without_space_none_is_begun(pool: PgPool) {
     let backup = bench.ended(id).await;
     assert_eq!(backup["status"], "failed");
     let why = backup["detail"].as_str().unwrap();
-    assert!(why.contains("OPENFLOW_BACKUP_MIN_FREE_MB") && why.contains("Free some"), "{why}");
+    assert!(
+        why.contains("OPENFLOW_BACKUP_MIN_FREE_MB") && why.contains("Free some"),
+        "{why}"
+    );
     assert_eq!(bench.runtime.count(Op::Pause, it.key()), 0);
     let path = it.path("backups/upload");
-    let (answer, _) = bench.t.raw(("POST", &path), &bench.ada.who, &[], vec![1]).await;
+    let (answer, _) = bench
+        .t
+        .raw(("POST", &path), &bench.ada.who, &[], vec![1])
+        .await;
     assert_eq!(answer.refusal(), (409, "backup.no_space"));
 }
 
@@ -138,7 +153,11 @@ async fn a_file_that_is_gone_is_found_at_the_next_start(pool: PgPool) {
     let it = bench.running("shop").await;
     let id = bench.good(&it).await;
     let name = bench.files_of(&it).remove(0);
-    fs::rename(bench.backup_folder(&it).join(name), bench.backup_folder(&it).join("20200101T000000Z.tar.gz")).unwrap();
+    fs::rename(
+        bench.backup_folder(&it).join(name),
+        bench.backup_folder(&it).join("20200101T000000Z.tar.gz"),
+    )
+    .unwrap();
     let answer = bench.try_restore(id, Value::Null).await;
     assert_eq!(answer.refusal(), (410, "backup.file_gone"));
     bench.kill_and_start_anew().await;
@@ -156,7 +175,10 @@ async fn one_that_waits_for_a_deleted_instance_fails(pool: PgPool) {
     let it = bench.running("shop").await;
     bench.t.kill().await;
     let id = bench.ask_backup(&it).await;
-    bench.call("DELETE", &it.path(""), Value::Null).await.expect(202);
+    bench
+        .call("DELETE", &it.path(""), Value::Null)
+        .await
+        .expect(202);
     bench.t = bench.t.another().await;
     bench.t.run().await;
     let backup = bench.ended(id).await;

@@ -31,7 +31,10 @@ async fn a_downloaded_file_comes_back_and_is_restored(pool: PgPool) {
     bench.write(&from, "marker", "dev");
     let before = super::bench::credentials(&bench, &from);
     let file = archive(&bench, &from).await;
-    bench.call("DELETE", &from.path(""), Value::Null).await.expect(202);
+    bench
+        .call("DELETE", &from.path(""), Value::Null)
+        .await
+        .expect(202);
     bench.until_gone(&from).await;
     let backup = upload(&bench, &to, file.clone()).await.expect(201);
     assert_eq!(backup["trigger"], "upload");
@@ -41,7 +44,10 @@ async fn a_downloaded_file_comes_back_and_is_restored(pool: PgPool) {
     assert_eq!(backup["verification"]["status"], "good");
     let name = bench.files_of(&to).remove(0);
     assert_eq!(fs::read(bench.backup_folder(&to).join(name)).unwrap(), file);
-    let restore = bench.try_restore(id_of(&backup), Value::Null).await.expect(202);
+    let restore = bench
+        .try_restore(id_of(&backup), Value::Null)
+        .await
+        .expect(202);
     bench.is_done(&restore).await;
     assert_eq!(bench.read(&to, "marker").unwrap(), b"dev");
     assert_eq!(super::bench::credentials(&bench, &to), before);
@@ -93,17 +99,37 @@ async fn what_is_no_backup_of_ours_is_refused_and_leaves_nothing(pool: PgPool) {
         ("cut short", whole[..whole.len() - 100].to_vec()),
         ("a flipped bit", flipped),
         ("no manifest", tar_of(&[(T::Regular, "data/a", "x")])),
-        ("a lying manifest", tar_of(&[(T::Regular, "manifest.json", manifest)])),
-        ("up and out", tar_of(&[(T::Regular, "data/../../../etc/x", "x")])),
+        (
+            "a lying manifest",
+            tar_of(&[(T::Regular, "manifest.json", manifest)]),
+        ),
+        (
+            "up and out",
+            tar_of(&[(T::Regular, "data/../../../etc/x", "x")]),
+        ),
         ("absolute", tar_of(&[(T::Regular, "/etc/x", "x")])),
-        ("a link out", tar_of(&[(T::Symlink, "data/x", "/etc/passwd")])),
-        ("a hard link out", tar_of(&[(T::Link, "data/x", "/etc/passwd")])),
+        (
+            "a link out",
+            tar_of(&[(T::Symlink, "data/x", "/etc/passwd")]),
+        ),
+        (
+            "a hard link out",
+            tar_of(&[(T::Link, "data/x", "/etc/passwd")]),
+        ),
         ("a device", tar_of(&[(T::Char, "data/x", "")])),
-        ("something after it", [whole.clone(), gzip(b"more")].concat()),
+        (
+            "something after it",
+            [whole.clone(), gzip(b"more")].concat(),
+        ),
     ];
     for (what, file) in cases {
         let answer = upload(&bench, &it, file).await;
-        assert_eq!(answer.refusal(), (422, "backup.refused"), "{what}: {}", answer.json);
+        assert_eq!(
+            answer.refusal(),
+            (422, "backup.refused"),
+            "{what}: {}",
+            answer.json
+        );
     }
     assert_eq!(bench.backups_of(&it).await.len(), 1);
     assert_eq!(bench.files_of(&it).len(), 1, "{:?}", bench.files_of(&it));
@@ -119,8 +145,14 @@ async fn an_archive_of_another_kind_is_refused(pool: PgPool) {
     for (about, words) in [
         (json!(null), "does not say"),
         (json!({"format": "something"}), "does not say"),
-        (json!({"format": "openflow-backup", "version": 2}), "newer version"),
-        (json!({"format": "openflow-backup", "version": 1}), "not understood"),
+        (
+            json!({"format": "openflow-backup", "version": 2}),
+            "newer version",
+        ),
+        (
+            json!({"format": "openflow-backup", "version": 1}),
+            "not understood",
+        ),
     ] {
         let path = place.path().join("archive");
         let options = openflow_archive::WriteOptions {
@@ -130,7 +162,14 @@ async fn an_archive_of_another_kind_is_refused(pool: PgPool) {
         fs::create_dir_all(&options.spool).unwrap();
         let folder = openflow_archive::Folder::open(&data).unwrap();
         let out = fs::File::create(&path).unwrap();
-        openflow_archive::write(&folder, out, &options, None, &openflow_archive::Progress::new()).unwrap();
+        openflow_archive::write(
+            &folder,
+            out,
+            &options,
+            None,
+            &openflow_archive::Progress::new(),
+        )
+        .unwrap();
         let answer = upload(&bench, &it, fs::read(path).unwrap()).await;
         assert_eq!(answer.refusal(), (422, "backup.refused"), "{about}");
         let said = answer.json["detail"].as_str().unwrap();

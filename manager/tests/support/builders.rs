@@ -198,6 +198,26 @@ impl TestApp {
         id
     }
 
+    /// A good backup and a policy as rows alone: there is no file.
+    pub(crate) async fn backup_row(&self, instance: Uuid) -> Uuid {
+        let id = Uuid::now_v7();
+        for sql in [
+            "insert into backups (id, instance_id, project_id, instance_name, trigger, status, requested_by, engine, engine_version,
+               file_name, created_at)
+             select $1, id, project_id, name, 'manual', 'good', 'Ada', 'node-red', '', 'x.tar.gz', now() from instances where id = $2",
+            "insert into backup_policies (instance_id, project_id, enabled, updated_at)
+             select id, project_id, false, now() from instances where id = $2 and $1 <> id",
+        ] {
+            sqlx::query(sql)
+                .bind(id)
+                .bind(instance)
+                .execute(&self.pool)
+                .await
+                .unwrap();
+        }
+        id
+    }
+
     /// An editor session, launched from a dashboard session or with a token.
     pub(crate) async fn editor_session(
         &self,

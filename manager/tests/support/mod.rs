@@ -92,9 +92,7 @@ impl Who {
             Self::Cookie(token) => {
                 request.header(header::COOKIE, format!("__Host-openflow_session={token}"))
             }
-            Self::Bearer(token) => {
-                request.header(header::AUTHORIZATION, format!("Bearer {token}"))
-            }
+            Self::Bearer(token) => request.header(header::AUTHORIZATION, format!("Bearer {token}")),
         }
     }
 }
