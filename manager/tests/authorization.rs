@@ -95,6 +95,21 @@ const TABLE: &[Route] = &[
     ("get", "/api/v1/backups/{id}/download", Member, ""),
     ("post", "/api/v1/backups/{id}/verify", Member, ""),
     ("post", "/api/v1/backups/{id}/restore", Member, ""),
+    ("get", "/api/v1/instances/{id}/snapshots", Viewer, ""),
+    ("post", "/api/v1/instances/{id}/snapshots", Member, r#"{"name": "New"}"#),
+    ("post", "/api/v1/instances/{id}/snapshots/import", Member, r#"{"passphrase": "correct horse", "snapshot": {}}"#),
+    ("get", "/api/v1/snapshots/{id}", Viewer, ""),
+    ("patch", "/api/v1/snapshots/{id}", Member, r#"{"name": "Other"}"#),
+    ("delete", "/api/v1/snapshots/{id}", Member, ""),
+    ("get", "/api/v1/snapshots/{id}/diff", Viewer, ""),
+    ("post", "/api/v1/snapshots/{id}/restore", Member, "{}"),
+    ("post", "/api/v1/snapshots/{id}/export", Member, r#"{"passphrase": "correct horse"}"#),
+    ("get", "/api/v1/projects/{id}/pipelines", Viewer, ""),
+    ("post", "/api/v1/projects/{id}/pipelines", Owner, r#"{"name": "New", "stages": [{"instanceId": "$instance"}, {"instanceId": "$other"}]}"#),
+    ("get", "/api/v1/pipelines/{id}", Viewer, ""),
+    ("put", "/api/v1/pipelines/{id}", Owner, r#"{"name": "New", "stages": [{"instanceId": "$other"}, {"instanceId": "$instance"}]}"#),
+    ("delete", "/api/v1/pipelines/{id}", Owner, ""),
+    ("post", "/api/v1/pipelines/{id}/promote", Member, r#"{"instanceId": "$instance"}"#),
     ("get", "/api/v1/projects/{id}/mqtt-clients", Viewer, ""),
     ("post", "/api/v1/projects/{id}/mqtt-clients", Member, r#"{"name": "New"}"#),
     ("get", "/api/v1/mqtt-clients/{id}", Viewer, ""),
@@ -115,6 +130,9 @@ const TABLE: &[Route] = &[
 struct Fixture {
     project: Uuid,
     instance: Uuid,
+    other_instance: Uuid,
+    snapshot: Uuid,
+    pipeline: Uuid,
     restore: Uuid,
     backup: Uuid,
     mqtt_client: Uuid,
@@ -138,6 +156,9 @@ impl Fixture {
         t.add_member(project, &member, "member").await;
         t.add_member(project, &viewer, "viewer").await;
         let instance = t.instance_row(project).await;
+        let other_instance = t.instance_row(project).await;
+        let snapshot = t.snapshot_row(project, instance).await;
+        let pipeline = t.pipeline_row(project, instance, other_instance).await;
         let (alias, template) = (format!("a-{instance}"), Uuid::now_v7());
         sqlx::query("insert into hostnames (name, instance_id, project_id, kind, created_at) values ($1, $2, $3, 'alias', now())")
             .bind(&alias)
@@ -166,6 +187,9 @@ impl Fixture {
         Self {
             project,
             instance,
+            other_instance,
+            snapshot,
+            pipeline,
             restore,
             backup,
             mqtt_client,
@@ -182,6 +206,8 @@ impl Fixture {
             it if it.starts_with("/api/v1/users/") => self.target.id,
             it if it.starts_with("/api/v1/projects/") => self.project,
             it if it.starts_with("/api/v1/instances/") => self.instance,
+            it if it.starts_with("/api/v1/snapshots/") => self.snapshot,
+            it if it.starts_with("/api/v1/pipelines/") => self.pipeline,
             it if it.starts_with("/api/v1/restores/") => self.restore,
             it if it.starts_with("/api/v1/backups/") => self.backup,
             it if it.starts_with("/api/v1/mqtt-clients/") => self.mqtt_client,
@@ -202,6 +228,8 @@ impl Fixture {
             .replace("$email", &self.target.email)
             .replace("$stack", &self.stack.to_string())
             .replace("$alias", &self.alias)
+            .replace("$instance", &self.instance.to_string())
+            .replace("$other", &self.other_instance.to_string())
             .replace("$new", &format!("n-{}", self.instance));
         serde_json::from_str(&text).unwrap()
     }
@@ -209,7 +237,7 @@ impl Fixture {
 
 const LINES: &str = "select count(*) from audit_log";
 /// The codes that speak of who asks; others speak of what is asked.
-const REFUSALS: [&str; 8] = [
+const REFUSALS: [&str; 10] = [
     "auth.required",
     "admin.required",
     "project.not_found",
@@ -217,6 +245,8 @@ const REFUSALS: [&str; 8] = [
     "restore.not_found",
     "backup.not_found",
     "mqtt_client.not_found",
+    "snapshot.not_found",
+    "pipeline.not_found",
     "project.role_required",
 ];
 

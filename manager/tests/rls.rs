@@ -41,6 +41,9 @@ impl Fixture {
         t.editor_session(&owner, instance, Some(owner.session))
             .await;
         t.mqtt_client_row(project).await;
+        t.snapshot_row(project, instance).await;
+        t.pipeline_row(project, instance, t.instance_row(project).await)
+            .await;
         t.restore_row(instance).await;
         t.backup_row(instance).await;
         seed(&t.pool, project, instance, owner.id).await;
@@ -316,7 +319,7 @@ async fn a_viewer_writes_nothing_and_a_member_no_members(pool: PgPool) {
     }
     // That the test can tell the difference.
     assert!(
-        ["instances", "hostnames", "mqtt_clients"]
+        ["instances", "hostnames", "mqtt_clients", "snapshots"]
             .iter()
             .all(|it| writable.contains(it))
     );
@@ -326,6 +329,8 @@ async fn a_viewer_writes_nothing_and_a_member_no_members(pool: PgPool) {
         "mqtt_events",
         "mqtt_purges",
         "backup_offsite_leftovers",
+        "pipelines",
+        "pipeline_stages",
     ];
     assert!(!closed.iter().any(|it| writable.contains(it)));
 

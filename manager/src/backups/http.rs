@@ -8,8 +8,7 @@ use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    Backups, Error, policies,
-    restore::{NewTarget, Target},
+    Backups, Error, NewTarget, Target, policies,
     transfer,
     views::BackupView,
 };

@@ -29,6 +29,7 @@ pub use model::{
     VerificationLevel, VerificationStatus, credential_place,
 };
 use model::{Outcome, Policy, Term};
+use restore::{NewTarget, Target};
 pub use run::Runner;
 pub use schedule::Schedule;
 pub use service::{Backups, Parts};

@@ -15,6 +15,7 @@ use crate::{
     config::Config,
     db::Db,
     installation::{self, Archive, Keys, Manifest, Place, Watch, target_of},
+    kernel::SystemClock,
 };
 
 pub(super) const ABOUT: &str = "\
@@ -103,7 +104,7 @@ async fn load(db: &Db, place: &Place, archive: &Archive, watch: &dyn Watch) -> a
     if place.wipes_database {
         installation::wipe(db).await?;
     }
-    installation::load(db, archive, watch).await?;
+    installation::load(db, archive, &SystemClock, watch).await?;
     let _step = Step::begin("Putting everything in its place");
     let published = place.publish();
     if published.is_err() {

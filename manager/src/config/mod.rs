@@ -200,6 +200,17 @@ mod tests {
                 "keep at least one",
             ),
             (vec!["--backup-concurrency=0"], "1.."),
+            (vec!["--docker-host=/var/run/docker.sock"], "unix://"),
+            (vec!["--log-filter=a=b=c"], "filter"),
+        ] {
+            let refusal = refusal(&args);
+            assert!(refusal.contains(words), "{args:?}: {refusal}");
+        }
+    }
+
+    #[test]
+    fn so_are_half_told_and_mistaken_places_for_copies() {
+        for (args, words) in [
             (vec!["--offsite-url=http://x/y"], "s3://bucket/prefix"),
             (
                 vec!["--offsite-url=s3://backups"],
@@ -225,8 +236,6 @@ mod tests {
                 ],
                 "the public one",
             ),
-            (vec!["--docker-host=/var/run/docker.sock"], "unix://"),
-            (vec!["--log-filter=a=b=c"], "filter"),
         ] {
             let refusal = refusal(&args);
             assert!(refusal.contains(words), "{args:?}: {refusal}");

@@ -166,10 +166,12 @@ impl Rest {
             spool: &self.spool,
             watch: &*self.watch,
         };
-        for it in &mut found {
+        let all = found.len();
+        for (at, it) in found.iter_mut().enumerate() {
             let id = InstanceId(it.id);
             let bytes = handle.block_on(self.job.instances.data_bytes(id));
-            self.watch.begin(&format!("Copying {}", it.name), bytes);
+            let what = format!("Copying {} ({} of {all})", it.name, at + 1);
+            self.watch.begin(&what, bytes);
             let hold = Hold::new(self.job.instances.clone(), id, handle.clone());
             let hold = (!self.job.hot).then_some(hold);
             let path = self.job.instances.data_folder(id);

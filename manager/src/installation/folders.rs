@@ -60,7 +60,9 @@ impl Copy<'_> {
             openflow_archive::write(&folder, content, &options, freezing, &progress)
         })?;
         self.out.end_with(written.sha256.to_string())?;
-        Ok(Some(info(&written)))
+        let mut info = info(&written);
+        info.consistent &= !freezer.is_some_and(|it| it.broken);
+        Ok(Some(info))
     }
 }
 
@@ -133,6 +135,10 @@ pub(super) struct Hold {
     instances: Instances,
     id: InstanceId,
     handle: Handle,
+    /// By us: what somebody else froze (it sleeps, say) is theirs to thaw.
+    frozen: bool,
+    /// It did not stay frozen for its copy.
+    broken: bool,
 }
 
 impl Hold {
@@ -142,6 +148,8 @@ impl Hold {
             instances,
             id,
             handle,
+            frozen: false,
+            broken: false,
         }
     }
 }
@@ -150,13 +158,17 @@ impl Freezer for Hold {
     fn freeze(&mut self) -> io::Result<()> {
         let freeze = self.instances.freeze(self.id, FREEZE_LIMIT + FUSE);
         // One that does not run changes nothing.
-        let frozen = self.handle.block_on(freeze).map_err(io::Error::other)?;
-        tracing::debug!(instance.id = %self.id, frozen, "frozen for a backup");
+        self.frozen = self.handle.block_on(freeze).map_err(io::Error::other)?;
         Ok(())
     }
 
     fn thaw(&mut self) -> io::Result<()> {
-        let thawed = self.handle.block_on(self.instances.thaw(self.id));
-        thawed.map(drop).map_err(io::Error::other)
+        if !std::mem::take(&mut self.frozen) {
+            return Ok(());
+        }
+        let still = self.handle.block_on(self.instances.thaw(self.id));
+        // Somebody stopped it meanwhile, say.
+        self.broken |= !still.map_err(io::Error::other)?;
+        Ok(())
     }
 }

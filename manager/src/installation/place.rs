@@ -104,11 +104,14 @@ impl Place {
         let instances = self.staging().join("instances");
         // As the manager makes it: others may pass through, not look around.
         DirBuilder::new().mode(0o711).create(&instances)?;
-        for id in archive.folders() {
+        let folders_in = archive.folders();
+        let all = folders_in.len();
+        for (at, id) in folders_in.into_iter().enumerate() {
             let info = archive.manifest().instances.iter().find(|it| it.id == id);
             let name = info.map_or("", |it| it.name.as_str());
             let kind = Kind::Instance(id);
-            watch.begin(&format!("Unpacking {name}"), archive.size_of(&kind));
+            let what = format!("Unpacking {name} ({} of {all})", at + 1);
+            watch.begin(&what, archive.size_of(&kind));
             let into = instances.join(id.to_string());
             archive.unpack(&kind, &into, folders.owner(), watch)?;
             go_on(watch)?;

@@ -191,7 +191,7 @@ impl Bare {
         if place.wipes_database {
             installation::wipe(&self.db).await?;
         }
-        installation::load(&self.db, archive, &Silent).await?;
+        installation::load(&self.db, archive, &SystemClock, &Silent).await?;
         place.publish()
     }
 

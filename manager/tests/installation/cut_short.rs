@@ -1,8 +1,9 @@
 //! A restore that was killed, and folders that are in use.
 use std::fs;
 
-use openflow_manager::installation::{
-    self, Archive, Keys, Place, Silent, refuse_unfinished, target_of,
+use openflow_manager::{
+    installation::{self, Archive, Keys, Place, Silent, refuse_unfinished, target_of},
+    kernel::SystemClock,
 };
 use sqlx::PgPool;
 
@@ -24,7 +25,7 @@ async fn killed(at: Killed, bare: &Bare, file: &std::path::Path) {
         place.unpack(&archive, &keys, &Silent).unwrap();
     }
     if Killed::Loaded <= at {
-        installation::load(&bare.db, &archive, &Silent)
+        installation::load(&bare.db, &archive, &SystemClock, &Silent)
             .await
             .unwrap();
     }

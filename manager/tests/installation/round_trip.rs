@@ -2,6 +2,7 @@ use std::{fs, os::unix::fs::PermissionsExt as _, sync::Arc};
 
 use openflow_manager::{
     installation::{self, Silent, refuse_unfinished},
+    kernel::SystemClock,
     runtime::Op,
 };
 use serde_json::Value;
@@ -156,7 +157,7 @@ async fn what_is_cancelled_leaves_nothing(pool: PgPool) {
     let bare = Bare::new(&pool).await;
     let archive = installation::Archive::open(&home.file("all.tar"), &Silent).unwrap();
     let watch = Impatient(false.into());
-    let loaded = installation::load(&bare.db, &archive, &watch).await;
+    let loaded = installation::load(&bare.db, &archive, &SystemClock, &watch).await;
     assert!(loaded.is_err());
     assert!(bare.is_empty().await);
 }

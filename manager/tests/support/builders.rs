@@ -1,4 +1,6 @@
 //! People, projects and what hangs on them, most of it written past the API.
+use std::io::Write as _;
+
 use chrono::TimeDelta;
 use openflow_manager::{
     crypto::{random_token, sha256},
@@ -112,6 +114,55 @@ impl TestApp {
         .execute(&self.pool)
         .await
         .unwrap();
+        id
+    }
+
+    /// A snapshot of the instance as a row alone, without a node.
+    pub(crate) async fn snapshot_row(&self, project: Uuid, instance: Uuid) -> Uuid {
+        let id = Uuid::now_v7();
+        let mut flows = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
+        flows.write_all(b"[]").unwrap();
+        let place = format!("snapshots/{id}/credentials");
+        sqlx::query(
+            "insert into snapshots (id, instance_id, project_id, kind, name, author, engine, engine_version, nodes, tabs,
+               flows, credentials_sealed, content_digest, credentials, size_bytes, created_at)
+             values ($1, $2, $3, 'manual', 'Flow', 'test', 'node-red', '4', 0, 0, $4, $5, 'x', 0, 0, now())",
+        )
+        .bind(id)
+        .bind(instance)
+        .bind(project)
+        .bind(flows.finish().unwrap())
+        .bind(self.settings.secrets.keys.seal(&place, b"{}"))
+        .execute(&self.pool)
+        .await
+        .unwrap();
+        id
+    }
+
+    /// A pipeline as rows alone, from one instance to the other.
+    pub(crate) async fn pipeline_row(&self, project: Uuid, from: Uuid, to: Uuid) -> Uuid {
+        let id = Uuid::now_v7();
+        sqlx::query(
+            "insert into pipelines (id, project_id, name, created_at, updated_at) values ($1, $2, $1::text, now(), now())",
+        )
+        .bind(id)
+        .bind(project)
+        .execute(&self.pool)
+        .await
+        .unwrap();
+        for (position, instance) in (0..).zip([from, to]) {
+            sqlx::query(
+                "insert into pipeline_stages (pipeline_id, project_id, instance_id, position, needs_owner)
+                 values ($1, $2, $3, $4, false)",
+            )
+            .bind(id)
+            .bind(project)
+            .bind(instance)
+            .bind(position)
+            .execute(&self.pool)
+            .await
+            .unwrap();
+        }
         id
     }
 

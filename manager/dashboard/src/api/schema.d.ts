@@ -254,6 +254,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/instances/{id}/restores": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** An instance's restores, newest first */
+        get: operations["getInstancesByIdRestores"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/instances/{id}/start": {
         parameters: {
             query?: never;
@@ -677,6 +694,23 @@ export interface paths {
          *     hold the retained messages. The stream ends when the broker does.
          */
         get: operations["getProjectsByIdMqttTopics"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/restores/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** How a restore goes */
+        get: operations["getRestoresById"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1338,6 +1372,31 @@ export interface components {
             nextCursor?: string | null;
         };
         /** @description A list's JSON. */
+        PageView_Restore: {
+            items: {
+                /** Format: date-time */
+                createdAt: string;
+                /** @description Why it was undone or has failed. */
+                detail?: string | null;
+                /** Format: date-time */
+                finishedAt?: string | null;
+                id: components["schemas"]["RestoreId"];
+                instanceId: components["schemas"]["InstanceId"];
+                kind: components["schemas"]["SourceKind"];
+                progress?: components["schemas"]["RestoreProgress"] | null;
+                requestedBy: string;
+                /**
+                 * Format: uuid
+                 * @description The snapshot or backup.
+                 */
+                sourceId: string;
+                sourceName: string;
+                state: components["schemas"]["RestoreState"];
+            }[];
+            /** @description Pass it as `cursor` for the next page; `null` on the last one. */
+            nextCursor?: string | null;
+        };
+        /** @description A list's JSON. */
         PageView_SessionView: {
             items: {
                 /** @description Where it was opened from; empty when that is not known. */
@@ -1574,6 +1633,43 @@ export interface components {
              */
             memoryMb: number;
         };
+        /** @description A replacement of an instance's data. */
+        Restore: {
+            /** Format: date-time */
+            createdAt: string;
+            /** @description Why it was undone or has failed. */
+            detail?: string | null;
+            /** Format: date-time */
+            finishedAt?: string | null;
+            id: components["schemas"]["RestoreId"];
+            instanceId: components["schemas"]["InstanceId"];
+            kind: components["schemas"]["SourceKind"];
+            progress?: components["schemas"]["RestoreProgress"] | null;
+            requestedBy: string;
+            /**
+             * Format: uuid
+             * @description The snapshot or backup.
+             */
+            sourceId: string;
+            sourceName: string;
+            state: components["schemas"]["RestoreState"];
+        };
+        /**
+         * Format: uuid
+         * @description UUIDv7: sorts by the time it was drawn.
+         */
+        RestoreId: string;
+        RestoreProgress: {
+            /** Format: int64 */
+            doneBytes: number;
+            /** Format: int64 */
+            totalBytes: number;
+        };
+        /**
+         * @description How far a restore is. The last three are final.
+         * @enum {string}
+         */
+        RestoreState: "preparing" | "stopping" | "starting" | "undoing" | "done" | "undone" | "failed";
         /**
          * @description A member's role in a project; a later one may all that an earlier one may.
          * @enum {string}
@@ -1638,6 +1734,11 @@ export interface components {
              */
             stopAfterMinutes: number;
         };
+        /**
+         * @description What an instance is restored from.
+         * @enum {string}
+         */
+        SourceKind: "snapshot" | "backup";
         Stack: {
             /** Format: date-time */
             createdAt: string;
@@ -2336,6 +2437,40 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Instance"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getInstancesByIdRestores: {
+        parameters: {
+            query?: {
+                /** @description How many items at the most: 1 to 200, 50 when absent. */
+                limit?: number;
+                /** @description `nextCursor` of the page before. */
+                cursor?: string;
+            };
+            header?: never;
+            path: {
+                id: components["schemas"]["InstanceId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PageView_Restore"];
                 };
             };
             "4XX": {
@@ -3362,6 +3497,35 @@ export interface operations {
                 };
                 content: {
                     "text/event-stream": components["schemas"]["TopicsView"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getRestoresById: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["schemas"]["RestoreId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Restore"];
                 };
             };
             "4XX": {

@@ -1,9 +1,7 @@
 import { useQuery } from '@tanstack/vue-query'
 import { computed, toValue, type MaybeRefOrGetter } from 'vue'
-import { apiPath, call } from '@/api/call'
-import type { Page } from '@/api/paging'
+import { api, ok } from '@/api/client'
 import { isOpen } from './model'
-import type { Restore } from './types'
 
 export const restoresKey = (instanceId: string) => ['instances', instanceId, 'restores'] as const
 
@@ -16,6 +14,6 @@ const LIMIT = 20
 export const useRestores = (instanceId: MaybeRefOrGetter<string>) =>
   useQuery({
     queryKey: computed(() => restoresKey(toValue(instanceId))),
-    queryFn: () => call<Page<Restore>>('GET', apiPath('instances', toValue(instanceId), 'restores'), { query: { limit: LIMIT } }),
+    queryFn: () => ok(api.GET('/api/v1/instances/{id}/restores', { params: { path: { id: toValue(instanceId) }, query: { limit: LIMIT } } })),
     refetchInterval: (query) => (query.state.data?.items.some(isOpen) ? OPEN_MS : IDLE_MS),
   })

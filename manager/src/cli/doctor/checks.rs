@@ -12,8 +12,9 @@ use tokio::process::Command;
 use super::{Finding, engine, mqtt};
 use crate::{
     cli::{ports, up},
-    config::{Config, Routing},
+    config::{Config, DataConfig, Routing},
     db::{Binaries, Cluster, Db},
+    installation,
 };
 
 const GIB: u64 = 1 << 30;
@@ -155,6 +156,10 @@ fn data_folder(folder: &Path) -> Finding {
     if !metadata.is_dir() || !is_writable(folder) {
         let advice = "Give it to the user that runs Openflow, or choose another with --data-dir.";
         return Finding::fail("data", format!("{name} cannot be written"), advice);
+    }
+    if let Err(error) = installation::refuse_unfinished(&DataConfig::new(folder)) {
+        let advice = "Run the same openflow restore again.";
+        return Finding::fail("data", error.to_string(), advice);
     }
     if metadata.permissions().mode() & 0o007 != 0 {
         let advice = format!("chmod o-rwx {name}");

@@ -1,11 +1,14 @@
 use std::io::Read as _;
 
 use anyhow::{Context as _, bail, ensure};
+use chrono::{DateTime, Utc};
 use flate2::read::GzDecoder;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use super::store;
 use crate::{
+    audit::{self, Event},
     db::{Db, MIGRATOR, Tx},
     installation::{
         Archive,
@@ -13,6 +16,7 @@ use crate::{
         watch::{Watch, go_on},
     },
     instances,
+    kernel::{Actor, Clock},
 };
 
 const PIECE: usize = 1 << 16;
@@ -42,9 +46,14 @@ pub fn target_of(url: Option<&str>) -> Target {
 /// Loads the dump into an empty database and brings it to this program's
 /// schema. Fails, and changes nothing, when somebody uses the database; after
 /// any other failure the database is empty.
-pub async fn load(db: &Db, archive: &Archive, watch: &dyn Watch) -> anyhow::Result<()> {
+pub async fn load(
+    db: &Db,
+    archive: &Archive,
+    clock: &dyn Clock,
+    watch: &dyn Watch,
+) -> anyhow::Result<()> {
     refuse_used(db).await?;
-    let loaded = fill(db, archive, watch).await;
+    let loaded = fill(db, archive, clock.now(), watch).await;
     if loaded.is_err()
         && let Err(error) = wipe(db).await
     {
@@ -53,7 +62,19 @@ pub async fn load(db: &Db, archive: &Archive, watch: &dyn Watch) -> anyhow::Resu
     loaded
 }
 
-async fn fill(db: &Db, archive: &Archive, watch: &dyn Watch) -> anyhow::Result<()> {
+fn restored(manifest: &Manifest) -> Event {
+    let name = manifest.public_url.as_str();
+    let detail = json!({"madeAt": manifest.created_at, "madeBy": manifest.openflow});
+    let id = "";
+    Event::new("installation.restore", None, "installation", id, name).with(detail)
+}
+
+async fn fill(
+    db: &Db,
+    archive: &Archive,
+    now: DateTime<Utc>,
+    watch: &dyn Watch,
+) -> anyhow::Result<()> {
     let manifest = archive.manifest();
     let version = manifest.database.schema_version;
     db.migrate_to(version)
@@ -65,6 +86,8 @@ async fn fill(db: &Db, archive: &Archive, watch: &dyn Watch) -> anyhow::Result<(
         .context("cannot bring the database to this version's schema")?;
     let mut tx = db.begin_system().await?;
     instances::after_restore_of_all(&mut tx).await?;
+    let actor = Actor::System("openflow restore");
+    audit::record(&mut tx, &actor, now, restored(manifest)).await?;
     tx.commit().await?;
     Ok(())
 }
