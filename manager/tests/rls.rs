@@ -173,7 +173,7 @@ async fn seed(pool: &PgPool, project: Uuid, instance: Uuid, user: Uuid) {
             user,
         ),
         (
-            "insert into templates (id, name, stack_id, created_at, updated_at) select $1, 'x', id, now(), now() from stacks where id <> $2",
+            "insert into templates (id, name, stack_id, created_at, updated_at) select $1, 'x', id, now(), now() from stacks where id <> $2 limit 1",
             instance,
             user,
         ),

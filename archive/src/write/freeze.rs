@@ -6,14 +6,14 @@ use std::{
 
 use super::{
     Freezer,
-    pack::sqlite_base,
-    passes::{Done, Passes, is_quiet, plan},
+    judge::{is_quiet, sqlite_base},
+    passes::{Done, Passes, plan},
     spool::Spool,
 };
 use crate::{
     Error,
     error::During,
-    scan::{Item, Skips, Sort, Taken, carry, scan},
+    scan::{Item, Skips, Sort, carry, scan},
 };
 
 pub(super) enum Attempt {
@@ -88,7 +88,8 @@ fn copy(
     go_on: &mut dyn FnMut() -> Result<(), Error>,
 ) -> Result<bool, Error> {
     let mut skips = Skips::default();
-    let mut items = scan(passes.folder, &passes.options.exclude, &mut skips, go_on)?;
+    let expected = (passes.options.exclude.as_slice(), done.items.len());
+    let mut items = scan(passes.folder, expected, &mut skips, go_on)?;
     carry(std::mem::take(&mut done.items), &mut items);
     (done.items, done.skips) = (items, skips);
     distrust_sqlite(&mut done.items);
@@ -97,9 +98,7 @@ fn copy(
         let item = &mut done.items[step.item];
         match item.sort {
             Sort::Symlink => {
-                if let Some(target) = passes.packer.target(item)? {
-                    item.taken = Some(Taken::Symlink(target));
-                }
+                item.taken = passes.packer.target(item)?;
             }
             Sort::File if step.first.is_none() => {
                 whole &= spool.copy(passes.folder, step.item, item, go_on)?;
