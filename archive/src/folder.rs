@@ -63,8 +63,10 @@ impl Folder {
         owner: Option<(u32, u32)>,
     ) -> io::Result<()> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
+        for part in name.split('/') {
+            plain(part)?;
+        }
         let (parent, last) = name.rsplit_once('/').unwrap_or(("", name));
-        plain(last)?;
         let parent = self.open_folder(parent)?;
         let random = std::collections::hash_map::RandomState::new();
         let random = std::hash::BuildHasher::hash_one(&random, COUNT.fetch_add(1, Relaxed));

@@ -93,6 +93,14 @@ impl Manifest {
     }
 }
 
+impl Mtime {
+    /// Since 1970, in the range that 64 bits have (1677 to 2262).
+    pub(crate) fn total_nanos(self) -> i64 {
+        let whole = self.seconds.saturating_mul(1_000_000_000);
+        whole.saturating_add(self.nanos.into())
+    }
+}
+
 #[derive(Serialize, Deserialize)]
 struct Row {
     path: String,

@@ -26,7 +26,8 @@ pub(crate) struct Stamp {
     pub(crate) ino: u64,
     pub(crate) size: u64,
     pub(crate) mtime: Mtime,
-    pub(crate) ctime: Mtime,
+    /// In nanoseconds since 1970.
+    pub(crate) ctime: i64,
     pub(crate) mode: u32,
     pub(crate) uid: u32,
     pub(crate) gid: u32,
@@ -47,20 +48,20 @@ pub(crate) struct Item {
     pub(crate) taken: Option<Taken>,
     /// ... and the stamp tells that this is what the file is.
     pub(crate) current: bool,
-    /// Why it cannot be taken.
-    pub(crate) skip: Option<Box<str>>,
 }
 
 #[derive(Debug, Clone)]
 pub(crate) enum Taken {
     Folder,
+    /// Of the size in the stamp.
     File {
-        size: u64,
         sha256: Sha256,
         sparse: bool,
     },
     Symlink(Box<str>),
     HardLink(Box<str>),
+    /// Nothing, and why.
+    Skipped(Box<str>),
 }
 
 /// What is left out and why.
@@ -100,11 +101,16 @@ impl Stamp {
             ino: stat.st_ino,
             size: u64::try_from(stat.st_size).unwrap_or(0),
             mtime: time(stat.st_mtime, stat.st_mtime_nsec),
-            ctime: time(stat.st_ctime, stat.st_ctime_nsec),
+            ctime: time(stat.st_ctime, stat.st_ctime_nsec).total_nanos(),
             mode: stat.st_mode,
             uid: stat.st_uid,
             gid: stat.st_gid,
         }
+    }
+
+    /// The later of its two times, in seconds.
+    pub(crate) fn touched(&self) -> i64 {
+        self.mtime.seconds.max(self.ctime / 1_000_000_000)
     }
 
     pub(crate) fn permissions(&self) -> u32 {
@@ -134,15 +140,14 @@ pub(crate) fn carry(old: Vec<Item>, new: &mut [Item]) {
         item.sqlite = before.sqlite;
         item.taken = before.taken;
         item.current = before.current && same;
-        item.skip = before.skip.filter(|_| same);
     }
 }
 
-/// All that can be archived, sorted by path, so that a folder comes before what is in it. `go_on` is asked every few
+/// All that can be archived (some `expected` items), sorted by path, so that a folder comes before what is in it. `go_on` is asked every few
 /// entries.
 pub(crate) fn scan(
     folder: &Folder,
-    exclude: &[String],
+    (exclude, expected): (&[String], usize),
     skips: &mut Skips,
     go_on: &mut dyn FnMut() -> Result<(), Error>,
 ) -> Result<Vec<Item>, Error> {
@@ -150,10 +155,12 @@ pub(crate) fn scan(
         .open_folder("")
         .during(|| "opening the folder".into())?;
     let top = rustix::fs::fstat(&top).during(|| "reading the folder".into())?;
+    let mut items = Vec::with_capacity(expected + expected / 8 + 64);
+    items.push(item("", Sort::Folder, &top));
     let mut walk = Walk {
         folder,
         device: top.st_dev,
-        items: vec![item("", Sort::Folder, &top)],
+        items,
         waiting: vec![String::new()],
         skips,
         go_on,
@@ -178,7 +185,6 @@ fn item(path: &str, sort: Sort, stat: &Stat) -> Item {
         sqlite: false,
         taken: None,
         current: false,
-        skip: None,
     }
 }
 

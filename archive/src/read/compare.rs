@@ -1,4 +1,6 @@
 //! What was read against what the manifest says.
+use std::collections::HashSet;
+
 use super::scan::{Meta, ROOT, Tree};
 use crate::{Entry, Error, Kind, Manifest, manifest::VERSION};
 
@@ -9,10 +11,21 @@ pub(super) fn compare(tree: &mut Tree, manifest: &Manifest) -> Result<Vec<String
         return Err(Error::WrongFormat(what));
     }
     let (mut files, mut bytes) = (0, 0);
+    let mut inodes = HashSet::new();
     for entry in &manifest.entries {
         one(tree, entry)?;
         match entry.kind {
-            Kind::File { size, .. } => (files, bytes) = (files + 1, size.saturating_add(bytes)),
+            Kind::File { size, .. } => {
+                (files, bytes) = (files + 1, size.saturating_add(bytes));
+                let inode = tree.get(&entry.path).map(|node| node.made_by);
+                if !inodes.insert(inode) {
+                    let what = format!(
+                        "'{}' is listed as a file of its own, not linked",
+                        entry.path
+                    );
+                    return Err(Error::damaged(what));
+                }
+            }
             Kind::HardLink { .. } => files += 1,
             Kind::Folder | Kind::Symlink { .. } => {}
         }
@@ -25,7 +38,6 @@ pub(super) fn compare(tree: &mut Tree, manifest: &Manifest) -> Result<Vec<String
     if (files, bytes) != (manifest.files, manifest.bytes) {
         return Err(Error::damaged("its manifest's sums are wrong"));
     }
-    hard_links(tree)?;
     let extra = tree.iter().filter(|(_, node)| !node.listed);
     Ok(extra.map(|(path, _)| path.clone()).collect())
 }
@@ -38,21 +50,11 @@ fn one(tree: &mut Tree, entry: &Entry) -> Result<(), Error> {
         let what = format!("its manifest lists '{path}' without its folder before it");
         return Err(Error::damaged(what));
     }
-    let node = tree
-        .get_mut(path)
-        .ok_or_else(|| Error::damaged(format!("'{path}' is missing")))?;
+    content(tree, entry)?;
+    let missing = || Error::damaged(format!("'{path}' is missing"));
+    let node = tree.get_mut(path).ok_or_else(missing)?;
     if std::mem::replace(&mut node.listed, true) {
         return Err(Error::damaged(format!("'{path}' is listed twice")));
-    }
-    match (&node.kind, &entry.kind) {
-        (one, other) if one == other => {}
-        (Kind::File { size, .. }, Kind::File { size: listed, .. }) if size != listed => {
-            return Err(differs("the size"));
-        }
-        (Kind::File { .. }, Kind::File { .. }) => return Err(differs("the content")),
-        (Kind::Symlink { .. }, Kind::Symlink { .. })
-        | (Kind::HardLink { .. }, Kind::HardLink { .. }) => return Err(differs("the target")),
-        _ => return Err(differs("the type")),
     }
     let Meta {
         mode,
@@ -73,19 +75,40 @@ fn one(tree: &mut Tree, entry: &Entry) -> Result<(), Error> {
     Ok(())
 }
 
-/// A hard link is to the very file that the manifest lists, not to one that a later entry replaced.
-fn hard_links(tree: &Tree) -> Result<(), Error> {
-    for (path, node) in tree.iter().filter(|(_, node)| node.listed) {
-        let Kind::HardLink { target } = &node.kind else {
-            continue;
-        };
-        let same = tree.get(target).is_some_and(|file| {
-            file.listed && file.made_by == node.made_by && matches!(file.kind, Kind::File { .. })
-        });
-        if !same {
-            let what = format!("'{path}' is a hard link to a file that is not there any more");
-            return Err(Error::damaged(what));
+/// Which of a file's names is the file and which are hard links to it is a matter of order; the manifest's first name may
+/// be another one than the tar's.
+fn content(tree: &Tree, entry: &Entry) -> Result<(), Error> {
+    let path = &entry.path;
+    let differs = |what: &str| {
+        Err(Error::damaged(format!(
+            "{what} of '{path}' is not as listed"
+        )))
+    };
+    let Some(node) = tree.get(path) else {
+        return Err(Error::damaged(format!("'{path}' is missing")));
+    };
+    let kind = match &node.kind {
+        // A later entry may have replaced what it was linked to.
+        Kind::HardLink { target } => match tree.get(target) {
+            Some(file) if file.made_by == node.made_by => &file.kind,
+            _ => {
+                let what = format!("'{path}' is a hard link to a file that is not there any more");
+                return Err(Error::damaged(what));
+            }
+        },
+        kind => kind,
+    };
+    match (kind, &entry.kind) {
+        (one, other) if one == other => Ok(()),
+        (Kind::File { .. }, Kind::HardLink { target }) => match tree.get(target) {
+            Some(file) if file.listed && file.made_by == node.made_by => Ok(()),
+            _ => differs("the target"),
+        },
+        (Kind::File { size, .. }, Kind::File { size: listed, .. }) if size != listed => {
+            differs("the size")
         }
+        (Kind::File { .. }, Kind::File { .. }) => differs("the content"),
+        (Kind::Symlink { .. }, Kind::Symlink { .. }) => differs("the target"),
+        _ => differs("the type"),
     }
-    Ok(())
 }

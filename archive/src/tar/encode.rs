@@ -29,7 +29,7 @@ const BIGGEST: u64 = 0o77_777_777_777;
 
 /// All blocks before the data. The data is then filled up as [`super::padding`] says.
 pub(crate) fn encode(head: &Head<'_>) -> io::Result<Vec<u8>> {
-    let map = head.extents.map(sparse::map);
+    let map = head.extents.map(|extents| sparse::map(extents, head.size));
     let stored = match (head.extents, &map) {
         (Some(extents), Some(map)) => {
             map.len() as u64 + extents.iter().map(|(_, length)| length).sum::<u64>()

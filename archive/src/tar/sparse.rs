@@ -10,10 +10,14 @@ pub(super) const SIZE: &str = "GNU.sparse.realsize";
 /// More are refused, so that an archive costs no memory.
 pub(super) const MOST_EXTENTS: u64 = 1 << 20;
 
-/// Version 1.0: decimal numbers, each on a line: count, then offset and length of each; filled up to whole blocks.
-pub(super) fn map(extents: &Extents) -> Vec<u8> {
-    let mut text = format!("{}\n", extents.len());
-    for (offset, length) in extents {
+/// Version 1.0: decimal numbers, each on a line: count, then offset and length of each; filled up to whole blocks. A file
+/// that ends in a hole has an empty extent at its end, from which GNU tar knows to make it that long.
+pub(super) fn map(extents: &Extents, size: u64) -> Vec<u8> {
+    let end = extents.last().map_or(0, |(offset, length)| offset + length);
+    let last = (end < size).then_some((size, 0));
+    let count = extents.len() + last.iter().len();
+    let mut text = format!("{count}\n");
+    for (offset, length) in extents.iter().chain(&last) {
         // Writing to a String does not fail.
         let _ = write!(text, "{offset}\n{length}\n");
     }

@@ -6,14 +6,15 @@ use std::{
 
 use super::{
     Freezer,
-    pack::sqlite_base,
-    passes::{Done, Passes, is_quiet, plan},
+    judge::{is_quiet, sqlite_base},
+    pack::Packer,
+    passes::{Done, Passes, plan},
     spool::Spool,
 };
 use crate::{
     Error,
     error::During,
-    scan::{Item, Skips, Sort, Taken, carry, scan},
+    scan::{Item, Skips, Sort, carry, scan},
 };
 
 pub(super) enum Attempt {
@@ -88,18 +89,17 @@ fn copy(
     go_on: &mut dyn FnMut() -> Result<(), Error>,
 ) -> Result<bool, Error> {
     let mut skips = Skips::default();
-    let mut items = scan(passes.folder, &passes.options.exclude, &mut skips, go_on)?;
+    let expected = (passes.options.exclude.as_slice(), done.items.len());
+    let mut items = scan(passes.folder, expected, &mut skips, go_on)?;
     carry(std::mem::take(&mut done.items), &mut items);
     (done.items, done.skips) = (items, skips);
-    distrust_sqlite(&mut done.items);
+    distrust_sqlite(&mut done.items, passes.packer);
     let mut whole = true;
     for step in plan(&done.items) {
         let item = &mut done.items[step.item];
         match item.sort {
             Sort::Symlink => {
-                if let Some(target) = passes.packer.target(item)? {
-                    item.taken = Some(Taken::Symlink(target));
-                }
+                item.taken = passes.packer.target(item)?;
             }
             Sort::File if step.first.is_none() => {
                 whole &= spool.copy(passes.folder, step.item, item, go_on)?;
@@ -111,14 +111,10 @@ fn copy(
 }
 
 /// SQLite maps files into memory, so the stamps of those in use say little.
-fn distrust_sqlite(items: &mut [Item]) {
-    let mut base: Option<Box<str>> = None;
+fn distrust_sqlite(items: &mut [Item], packer: &Packer<'_>) {
     for item in items {
-        if item.sqlite {
-            base = Some(item.path.clone());
-        }
-        let family = sqlite_base(&item.path).is_some_and(|of| base.as_deref() == Some(of));
-        if (item.sqlite || family) && !is_quiet(&item.stamp) {
+        let base = sqlite_base(&item.path).is_some_and(|base| packer.is_database(base));
+        if (item.sqlite || base) && !is_quiet(&item.stamp) {
             item.current = false;
         }
     }

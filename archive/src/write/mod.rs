@@ -1,5 +1,6 @@
 //! Writing an archive of a folder that is in use.
 mod freeze;
+mod judge;
 mod pack;
 mod passes;
 mod spool;
@@ -142,27 +143,22 @@ pub fn write(
 fn entries(items: Vec<Item>, skips: &mut crate::scan::Skips) -> Vec<Entry> {
     let mut entries = Vec::with_capacity(items.len());
     for item in items {
-        if let Some(reason) = &item.skip {
-            skips.add(&item.path, &**reason);
-        }
-        let Some(taken) = item.taken.filter(|_| item.skip.is_none()) else {
-            continue;
-        };
-        let kind = match taken {
-            Taken::Folder => Kind::Folder,
-            Taken::File {
-                size,
-                sha256,
-                sparse,
-            } => Kind::File {
-                size,
+        let kind = match item.taken {
+            None => continue,
+            Some(Taken::Skipped(reason)) => {
+                skips.add(&item.path, reason);
+                continue;
+            }
+            Some(Taken::Folder) => Kind::Folder,
+            Some(Taken::File { sha256, sparse }) => Kind::File {
+                size: item.stamp.size,
                 sha256,
                 sparse,
             },
-            Taken::Symlink(target) => Kind::Symlink {
+            Some(Taken::Symlink(target)) => Kind::Symlink {
                 target: target.into(),
             },
-            Taken::HardLink(target) => Kind::HardLink {
+            Some(Taken::HardLink(target)) => Kind::HardLink {
                 target: target.into(),
             },
         };

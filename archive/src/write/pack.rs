@@ -4,17 +4,14 @@ use std::{
     fs::File,
     io::{self, Write},
     os::unix::fs::FileExt,
-    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use ::tar::EntryType;
-use rustix::{
-    fs::{FileType, fstat, readlinkat},
-    io::Errno,
-};
+use rustix::fs::{FileType, fstat, readlinkat};
 
 use super::{
-    passes::{Step, is_quiet},
+    judge::{is_quiet, is_settled, is_sqlite, sqlite_base, trouble},
+    passes::Step,
     spool::{Copied, Spool},
 };
 use crate::{
@@ -44,42 +41,6 @@ pub(super) enum Source<'s> {
     Spool(&'s Spool),
 }
 
-/// What an error of opening or reading a file means.
-pub(super) enum Trouble {
-    Gone,
-    Skip,
-    Fatal,
-}
-
-impl Trouble {
-    pub(super) fn of(error: &io::Error) -> Self {
-        match Errno::from_io_error(error) {
-            // Exchanged for a link or a folder: as good as gone.
-            Some(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::ISDIR | Errno::NXIO) => {
-                Trouble::Gone
-            }
-            Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM) => Trouble::Fatal,
-            _ => Trouble::Skip,
-        }
-    }
-}
-
-/// The kernel's clock for stamps ticks every 1 to 10 ms: a file that was written to just now may be so again without a trace.
-pub(super) const TICK: Duration = Duration::from_millis(50);
-
-/// The database that a file beside it belongs to, by its name.
-pub(super) fn sqlite_base(path: &str) -> Option<&str> {
-    let endings = ["-wal", "-shm", "-journal"];
-    endings.iter().find_map(|ending| path.strip_suffix(ending))
-}
-
-/// Pages are of 512 bytes at least.
-pub(super) fn is_sqlite(file: &File, size: u64) -> bool {
-    let mut head = [0; 16];
-    let whole = size > 0 && size.is_multiple_of(512);
-    whole && file.read_exact_at(&mut head, 0).is_ok() && head == *b"SQLite format 3\0"
-}
-
 impl<'a> Packer<'a> {
     pub(super) fn new(folder: &'a Folder, out: Compressor, progress: &'a Progress) -> Self {
         Self {
@@ -88,6 +49,11 @@ impl<'a> Packer<'a> {
             progress,
             sqlite: HashSet::new(),
         }
+    }
+
+    /// It began like an SQLite database when it was opened.
+    pub(super) fn is_database(&self, path: &str) -> bool {
+        self.sqlite.contains(path)
     }
 
     pub(super) fn into_compressor(self) -> Compressor {
@@ -103,14 +69,17 @@ impl<'a> Packer<'a> {
         for step in steps {
             self.progress.go_on()?;
             let first = step.first.map(|first| &items[first]);
-            // Without its first name it stands for itself.
-            let first = first.filter(|first| matches!(first.taken, Some(Taken::File { .. })));
-            let first = first.map(|first| first.path.clone());
+            let first = first.and_then(|first| match &first.taken {
+                Some(Taken::File { .. }) => Some(Taken::HardLink(first.path.clone())),
+                Some(Taken::Skipped(reason)) => Some(Taken::Skipped(reason.clone())),
+                // It went; then this name stands for the content.
+                _ => None,
+            });
             let item = &mut items[step.item];
             match (item.sort, first) {
                 (Sort::Folder, _) => self.folder(item)?,
                 (Sort::Symlink, _) => self.symlink(item, source)?,
-                (Sort::File, Some(first)) => self.hard_link(item, first)?,
+                (Sort::File, Some(as_first)) => self.other_name(item, as_first)?,
                 (Sort::File, None) => match source {
                     Source::Live { defer } => self.live(item, *defer)?,
                     Source::Spool(spool) => self.spooled(item, spool, step.item)?,
@@ -120,39 +89,24 @@ impl<'a> Packer<'a> {
         Ok(())
     }
 
-    /// A symbolic link's target; None: it is gone, or not to be taken (which the item tells then).
-    pub(super) fn target(&self, item: &mut Item) -> Result<Option<Box<str>>, Error> {
+    /// What a symbolic link is now: its target, or why it is skipped; None: it is gone.
+    pub(super) fn target(&self, item: &Item) -> Result<Option<Taken>, Error> {
         let (above, name) = item.path.rsplit_once('/').unwrap_or(("", &item.path));
         let read = self.folder.open_folder(above);
         let read = read.and_then(|above| Ok(readlinkat(above, name, Vec::new())?));
-        let mut skip = |reason: String| {
-            item.skip = Some(reason.into());
-            item.taken = None;
-            item.current = true;
-        };
         let target = match read {
             Ok(target) => target.into_string(),
-            Err(error) => {
-                match Trouble::of(&error) {
-                    Trouble::Gone => {}
-                    // No link any more.
-                    Trouble::Skip if error.kind() == io::ErrorKind::InvalidInput => {}
-                    Trouble::Skip => skip(format!("it cannot be read: {error}")),
-                    Trouble::Fatal => {
-                        return Err(Error::io(format!("reading '{}'", item.path), error));
-                    }
-                }
-                return Ok(None);
-            }
+            // No link any more.
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => return Ok(None),
+            Err(error) => return trouble(item, error),
         };
-        match target {
+        Ok(Some(match target {
             Ok(target) => match leads_out(&item.path, &target) {
-                None => return Ok(Some(target.into())),
-                Some(reason) => skip(reason.into()),
+                None => Taken::Symlink(target.into()),
+                Some(reason) => Taken::Skipped(reason.into()),
             },
-            Err(_) => skip("the link's target is not UTF-8".into()),
-        }
-        Ok(None)
+            Err(_) => Taken::Skipped("the link's target is not UTF-8".into()),
+        }))
     }
 
     fn folder(&mut self, item: &mut Item) -> Result<(), Error> {
@@ -167,24 +121,24 @@ impl<'a> Packer<'a> {
     }
 
     fn symlink(&mut self, item: &mut Item, source: &Source<'_>) -> Result<(), Error> {
-        let target = match (source, &item.taken) {
-            (Source::Spool(_), Some(Taken::Symlink(target))) => Some(target.clone()),
-            (Source::Spool(_), _) => None,
-            (Source::Live { .. }, _) => self.target(item)?,
-        };
-        let Some(target) = target else { return Ok(()) };
-        let path = format!("{DATA}/{}", item.path);
-        self.head(item, EntryType::Symlink, &path, &target)?;
-        item.taken = Some(Taken::Symlink(target));
-        item.current = true;
+        if let Source::Live { .. } = source {
+            item.taken = self.target(item)?;
+        }
+        if let Some(Taken::Symlink(target)) = &item.taken {
+            let path = format!("{DATA}/{}", item.path);
+            self.head(item, EntryType::Symlink, &path, target)?;
+        }
+        item.current = item.taken.is_some();
         Ok(())
     }
 
-    fn hard_link(&mut self, item: &mut Item, first: Box<str>) -> Result<(), Error> {
-        let path = format!("{DATA}/{}", item.path);
-        let target = format!("{DATA}/{first}");
-        self.head(item, EntryType::Link, &path, &target)?;
-        item.taken = Some(Taken::HardLink(first));
+    fn other_name(&mut self, item: &mut Item, as_first: Taken) -> Result<(), Error> {
+        if let Taken::HardLink(first) = &as_first {
+            let path = format!("{DATA}/{}", item.path);
+            let target = format!("{DATA}/{first}");
+            self.head(item, EntryType::Link, &path, &target)?;
+        }
+        item.taken = Some(as_first);
         item.current = true;
         Ok(())
     }
@@ -207,16 +161,12 @@ impl<'a> Packer<'a> {
     }
 
     fn live(&mut self, item: &mut Item, defer: bool) -> Result<(), Error> {
+        item.taken = None;
         let (file, stat) = match self.folder.open_file(&item.path) {
             Ok(opened) => opened,
             Err(error) => {
-                match Trouble::of(&error) {
-                    Trouble::Gone => item.current = false,
-                    Trouble::Skip => skip(item, format!("it cannot be read: {error}")),
-                    Trouble::Fatal => {
-                        return Err(Error::io(format!("opening '{}'", item.path), error));
-                    }
-                }
+                item.taken = trouble(item, error)?;
+                item.current = item.taken.is_some();
                 return Ok(());
             }
         };
@@ -225,7 +175,7 @@ impl<'a> Packer<'a> {
         }
         item.stamp = Stamp::of(&stat);
         let settled = is_settled(&item.stamp);
-        let base = sqlite_base(&item.path).is_some_and(|base| self.sqlite.contains(base));
+        let base = sqlite_base(&item.path).is_some_and(|base| self.is_database(base));
         if is_sqlite(&file, item.stamp.size) {
             self.sqlite.insert(item.path.clone());
             item.sqlite = true;
@@ -235,27 +185,31 @@ impl<'a> Packer<'a> {
         }
         let size = item.stamp.size;
         let extents = if item.disk_bytes < size {
-            extents(&file, size).during(|| format!("reading '{}'", item.path))?
+            extents(&file, size, &mut || self.progress.go_on())?
         } else {
             None
         };
         if let Some(extents) = &extents {
             let data: u64 = extents.iter().map(|(_, length)| length).sum();
             if data > item.disk_bytes.saturating_mul(2) + MOST_ZEROS {
-                skip(item, "it has too many holes".into());
+                item.taken = Some(Taken::Skipped("it has too many holes".into()));
+                item.current = true;
                 return Ok(());
             }
         }
         let whole = self.content(item, &file, None, extents)?;
         let after = fstat(&file).during(|| format!("reading '{}'", item.path))?;
-        item.current = item.skip.is_some() || whole && settled && Stamp::of(&after) == item.stamp;
+        let skipped = matches!(item.taken, Some(Taken::Skipped(_)));
+        item.current = skipped || whole && settled && Stamp::of(&after) == item.stamp;
         Ok(())
     }
 
     fn spooled(&mut self, item: &mut Item, spool: &Spool, index: usize) -> Result<(), Error> {
         match spool.of(index) {
-            Copied::Gone => item.taken = None,
-            Copied::Failed(reason) => skip(item, reason.clone()),
+            Copied::Not(taken) => {
+                item.taken = taken.clone();
+                item.current = taken.is_some();
+            }
             Copied::At {
                 offset,
                 extents,
@@ -286,6 +240,7 @@ impl<'a> Packer<'a> {
         let mut hasher = Hasher::new(extents.is_some());
         let mut stored = 0;
         let mut whole = true;
+        let mut skipped = None;
         for (offset, length) in extents.as_deref().unwrap_or(&[(0, size)]) {
             let from = base.map_or(*offset, |base| base + stored);
             let read = self.range(file, from, (*offset, *length), &mut hasher);
@@ -294,19 +249,17 @@ impl<'a> Packer<'a> {
                 Err(Range::Out(error)) => return Err(error),
                 Err(Range::In(error)) => {
                     whole = false;
-                    skip(item, format!("it cannot be read to the end: {error}"));
+                    let reason = format!("it cannot be read to the end: {error}");
+                    skipped = Some(Taken::Skipped(reason.into()));
                 }
             }
             stored += length;
         }
         self.out.zeros(padding(stored)).during(writing)?;
-        if item.skip.is_none() {
-            item.taken = Some(Taken::File {
-                size,
-                sha256: hasher.finish(size),
-                sparse: extents.is_some(),
-            });
-        }
+        item.taken = skipped.or(Some(Taken::File {
+            sha256: hasher.finish(size),
+            sparse: extents.is_some(),
+        }));
         Ok(whole)
     }
 
@@ -383,21 +336,6 @@ enum Range {
 
 fn writing() -> String {
     "writing the archive".into()
-}
-
-fn skip(item: &mut Item, reason: String) {
-    item.skip = Some(reason.into());
-    item.taken = None;
-    item.current = true;
-}
-
-fn is_settled(stamp: &Stamp) -> bool {
-    let Ok(now) = SystemTime::now().duration_since(UNIX_EPOCH) else {
-        return false;
-    };
-    let before = now.saturating_sub(TICK);
-    let seconds = before.as_secs().cast_signed();
-    (stamp.ctime.seconds, stamp.ctime.nanos) < (seconds, before.subsec_nanos())
 }
 
 fn head_of<'h>(stamp: &Stamp, path: &'h str) -> Head<'h> {

@@ -1,17 +1,15 @@
 //! Pass after pass until the archive holds what the folder is.
-use std::{
-    collections::HashMap,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{collections::HashMap, time::Duration};
 
 use super::{
     Freezer, WriteOptions,
     freeze::{Attempt, attempt},
-    pack::{Packer, Source, TICK},
+    judge::TICK,
+    pack::{Packer, Source},
 };
 use crate::{
     Error, Folder, Progress,
-    scan::{Item, Skips, Sort, Stamp, Taken, carry, scan},
+    scan::{Item, Skips, Sort, Taken, carry, scan},
 };
 
 /// Less than this is left for the freeze.
@@ -19,9 +17,6 @@ const FEW_BYTES: u64 = 32 << 20;
 const FEW_FILES: usize = 2000;
 const MOST_PASSES: u32 = 3;
 const MOST_FREEZES: u32 = 2;
-/// After this time the kernel wrote back what a memory map changed, so a stamp tells of any later change.
-const QUIET: Duration = Duration::from_secs(60);
-
 pub(super) struct Passes<'a, 'p> {
     pub(super) folder: &'a Folder,
     pub(super) options: &'a WriteOptions,
@@ -61,7 +56,8 @@ pub(super) fn plan(items: &[Item]) -> Vec<Step> {
             None => (None, !matches!(item.taken, Some(Taken::HardLink(_)))),
         };
         let fine = fine && item.current;
-        if item.linked && first.is_none() && item.skip.is_none() {
+        let skipped = matches!(item.taken, Some(Taken::Skipped(_)));
+        if item.linked && first.is_none() && !(skipped && fine) {
             firsts.insert(item.stamp.ino, (index, !fine));
         }
         if !fine {
@@ -79,14 +75,6 @@ pub(super) fn bytes(items: &[Item], steps: &[Step]) -> u64 {
         .filter(|item| item.sort == Sort::File)
         .map(|item| item.stamp.size.min(item.disk_bytes.max(4096)))
         .sum()
-}
-
-/// It was not written to for a while.
-pub(super) fn is_quiet(stamp: &Stamp) -> bool {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    let now = now.map_or(0, |since| since.as_secs().cast_signed());
-    let quiet = QUIET.as_secs().cast_signed();
-    stamp.mtime.max(stamp.ctime).seconds + quiet < now
 }
 
 impl<'a, 'p> Passes<'a, 'p> {
@@ -147,8 +135,8 @@ impl<'a, 'p> Passes<'a, 'p> {
     fn rescan(&self, done: &mut Done) -> Result<(), Error> {
         done.skips = Skips::default();
         let mut go_on = || self.progress.go_on();
-        let exclude = &self.options.exclude;
-        let mut items = scan(self.folder, exclude, &mut done.skips, &mut go_on)?;
+        let expected = (self.options.exclude.as_slice(), done.items.len());
+        let mut items = scan(self.folder, expected, &mut done.skips, &mut go_on)?;
         carry(std::mem::take(&mut done.items), &mut items);
         done.items = items;
         Ok(())

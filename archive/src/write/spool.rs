@@ -6,11 +6,12 @@ use rustix::{
     io::Errno,
 };
 
+use super::judge::{is_sqlite, trouble};
 use crate::{
     Error, Folder,
     content::{Extents, extents},
     error::During,
-    scan::{Item, Stamp},
+    scan::{Item, Stamp, Taken},
 };
 
 pub(super) struct Spool {
@@ -29,10 +30,8 @@ pub(super) enum Copied {
         extents: Option<Extents>,
         sqlite: bool,
     },
-    /// It was not there any more.
-    Gone,
-    /// Why it could not be copied.
-    Failed(String),
+    /// It was not there any more, or is skipped.
+    Not(Option<Taken>),
 }
 
 /// Between pieces the clock is looked at.
@@ -52,7 +51,7 @@ impl Spool {
     }
 
     pub(super) fn of(&self, index: usize) -> &Copied {
-        self.copies.get(&index).unwrap_or(&Copied::Gone)
+        self.copies.get(&index).unwrap_or(&Copied::Not(None))
     }
 
     pub(super) fn file(&self) -> &File {
@@ -71,18 +70,10 @@ impl Spool {
         let (file, stat) = match folder.open_file(&item.path) {
             Ok(opened) => opened,
             Err(error) => {
-                let copied = match super::pack::Trouble::of(&error) {
-                    super::pack::Trouble::Gone => Copied::Gone,
-                    super::pack::Trouble::Skip => {
-                        Copied::Failed(format!("it cannot be read: {error}"))
-                    }
-                    super::pack::Trouble::Fatal => {
-                        return Err(Error::io(format!("opening '{}'", item.path), error));
-                    }
-                };
-                let whole = matches!(copied, Copied::Failed(_));
-                self.copies.insert(index, copied);
-                return Ok(whole);
+                let taken = trouble(item, error)?;
+                let skipped = taken.is_some();
+                self.copies.insert(index, Copied::Not(taken));
+                return Ok(skipped);
             }
         };
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
@@ -91,7 +82,7 @@ impl Spool {
         let same = Stamp::of(&stat) == item.stamp;
         let size = item.stamp.size;
         let extents = if item.disk_bytes < size {
-            extents(&file, size).during(|| format!("reading '{}'", item.path))?
+            extents(&file, size, go_on)?
         } else {
             None
         };
@@ -110,7 +101,7 @@ impl Spool {
         self.file
             .set_len(self.end)
             .during(|| "writing the copy of what changed".into())?;
-        let sqlite = super::pack::is_sqlite(&file, size);
+        let sqlite = is_sqlite(&file, size);
         let copied = Copied::At {
             offset,
             extents,

@@ -31,7 +31,16 @@ pub(crate) struct Place(TempDir);
 
 impl Place {
     pub(crate) fn new() -> Self {
-        let place = Self(tempfile::tempdir().unwrap());
+        Self::made(tempfile::tempdir().unwrap())
+    }
+
+    /// For very many files: on a disk, deleting them again makes the next tests slow.
+    pub(crate) fn in_memory() -> Self {
+        Self::made(tempfile::tempdir_in("/dev/shm").unwrap())
+    }
+
+    fn made(folder: TempDir) -> Self {
+        let place = Self(folder);
         fs::create_dir(place.folder()).unwrap();
         fs::create_dir(place.path("spool")).unwrap();
         place

@@ -182,6 +182,8 @@ fn backup_settings(settings: &Settings) -> anyhow::Result<backups::Settings> {
             weekly: config.keep_weekly,
             monthly: config.keep_monthly,
         },
+        rehearse_every: (0 < config.rehearse_days)
+            .then(|| TimeDelta::days(config.rehearse_days.into())),
         min_free_bytes: config.min_free_mb.saturating_mul(1 << 20),
         upload_bytes_max: config.max_upload_mb << 20,
     })

@@ -18,6 +18,7 @@ const EXTENSION: &str = ".tar.gz";
 const PARTIAL: &str = ".partial";
 const UPLOAD: &str = ".upload-";
 const SPOOL: &str = ".spool-";
+const REHEARSAL: &str = ".rehearsal-";
 /// So many backups begun in one second find a name.
 const NAMES_MAX: u32 = 100;
 /// An upload that was not written to for so long was left behind.
@@ -59,6 +60,11 @@ impl BackupFolder {
     /// For what one backup puts aside meanwhile.
     pub(super) fn spool(&self, id: BackupId) -> PathBuf {
         self.root.join(format!("{SPOOL}{id}"))
+    }
+
+    /// Where one backup is unpacked to be tried out.
+    pub(super) fn rehearsal(&self, id: BackupId) -> PathBuf {
+        self.root.join(format!("{REHEARSAL}{id}"))
     }
 
     /// Makes the folder, and the spool of one backup in it.
@@ -154,7 +160,7 @@ impl BackupFolder {
     /// while this is called.
     pub(super) fn remove_unfinished(&self) -> io::Result<()> {
         for (path, name) in listed(&self.root)? {
-            if name.starts_with(SPOOL) {
+            if name.starts_with(SPOOL) || name.starts_with(REHEARSAL) {
                 fs::remove_dir_all(&path)?;
                 continue;
             }

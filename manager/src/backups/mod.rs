@@ -3,7 +3,7 @@
 //!
 //! Each sub-slice adds its use cases to [`Backups`]: `policies` (whose turn it
 //! is), `run` (making them), `keep` (which ones stay), `restore` (putting them
-//! back), `transfer` (files out of and into the installation).
+//! back), `rehearse` (trying them out), `transfer` (files out of and into the installation).
 //!
 //! Invariant: a backup that is not whole is never listed as good.
 mod error;
@@ -12,6 +12,7 @@ pub mod http;
 mod keep;
 mod model;
 mod policies;
+mod rehearse;
 mod restore;
 mod run;
 mod schedule;

@@ -147,7 +147,11 @@ impl Backups {
             return Err(Error::NotFinished);
         }
         self.file_of(&backup).await?;
-        if !store::want_verification(&mut tx, id, VerificationLevel::Read).await? {
+        let level = match Instances::can_rehearse(backup.engine) {
+            true => VerificationLevel::Rehearsed,
+            false => VerificationLevel::Read,
+        };
+        if !store::want_verification(&mut tx, id, level).await? {
             return Err(Error::BeingVerified);
         }
         let event = backup.event("backup.verify");

@@ -16,6 +16,9 @@ pub struct Settings {
     /// How many are made at the same time.
     pub concurrency: usize,
     pub keep: Keep,
+    /// Within what time each instance's newest backup is tried out; `None`: only
+    /// on demand.
+    pub rehearse_every: Option<TimeDelta>,
     /// Left free on the disk of the backups.
     pub min_free_bytes: u64,
     pub upload_bytes_max: u64,

@@ -28,6 +28,9 @@ pub struct BackupConfig {
     /// Of how many months one backup each is kept
     #[arg(id = "backup_keep_monthly", long = "backup-keep-monthly", env = "OPENFLOW_BACKUP_KEEP_MONTHLY", default_value_t = 6, value_name = "MONTHS", value_parser = value_parser!(u32).range(0..=1000))]
     pub keep_monthly: u32,
+    /// Within how many days each instance's newest backup is tried out in a throwaway container; 0 does so on demand only
+    #[arg(id = "backup_rehearse_days", long = "backup-rehearse-days", env = "OPENFLOW_BACKUP_REHEARSE_DAYS", default_value_t = 7, value_name = "DAYS", value_parser = value_parser!(u32).range(0..=365))]
+    pub rehearse_days: u32,
     /// Space in MiB that a backup leaves free on its disk; without it none is begun
     #[arg(
         id = "backup_min_free_mb",

@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value;
-use utoipa::ToSchema;
+use utoipa::{
+    ToSchema,
+    openapi::schema::{Object, ObjectBuilder, SchemaType},
+};
 
 use super::{
     Snapshot,
@@ -83,9 +86,20 @@ struct TabChange {
 struct FieldChange {
     field: String,
     /// `null` when it was absent.
+    #[schema(schema_with = any)]
     from: Value,
     /// `null` when it is absent.
+    #[schema(schema_with = any)]
     to: Value,
+}
+
+/// Whatever JSON can say.
+fn any() -> Object {
+    use utoipa::openapi::Type::{Array, Boolean, Null, Number, Object, String};
+    let types = [Object, Array, String, Number, Boolean, Null];
+    ObjectBuilder::new()
+        .schema_type(SchemaType::from_iter(types))
+        .build()
 }
 
 #[derive(Clone, Debug, Serialize, ToSchema)]

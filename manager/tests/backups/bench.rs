@@ -10,8 +10,12 @@ use crate::support::{
     instances::{Bench, It, eventually},
 };
 
-/// No turn comes by itself, and no disk is too full.
-pub(crate) const QUIET: [&str; 2] = ["--backup-schedule=off", "--backup-min-free-mb=0"];
+/// No turn comes by itself, nothing is tried out by itself, and no disk is too full.
+pub(crate) const QUIET: [&str; 3] = [
+    "--backup-schedule=off",
+    "--backup-min-free-mb=0",
+    "--backup-rehearse-days=0",
+];
 
 pub(crate) async fn quiet(pool: PgPool) -> Bench {
     Bench::with_flags(pool, &QUIET).await

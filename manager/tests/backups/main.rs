@@ -7,6 +7,7 @@ mod bench;
 mod cluster;
 mod engines;
 mod making;
+mod rehearsing;
 mod restoring;
 mod times;
 mod trouble;

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use super::store;
 use crate::{
-    backups::{Backups, Error},
+    backups::{Backups, Error, rehearse},
     jobs::Job,
 };
 
@@ -19,11 +19,17 @@ impl Job for Measure {
         let it = &self.0;
         let mut tx = it.parts.db.begin_system().await?;
         let figures = store::figures(&mut tx, it.now()).await?;
+        let verified = rehearse::store::figures(&mut tx, it.now()).await?;
         drop(tx);
         for (status, n) in figures.counts {
             metrics::gauge!("openflow_backups", "status" => status.as_str()).set(n as f64);
         }
         metrics::gauge!("openflow_backup_last_good_age_seconds").set(figures.oldest_good_seconds);
+        for (status, n) in verified.counts {
+            metrics::gauge!("openflow_backup_verifications", "status" => status.as_str())
+                .set(n as f64);
+        }
+        metrics::gauge!("openflow_backup_verified_age_seconds").set(verified.oldest_seconds);
         metrics::gauge!("openflow_backup_bytes").set(figures.bytes as f64);
         Ok(())
     }

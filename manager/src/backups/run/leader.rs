@@ -8,7 +8,10 @@ use uuid::Uuid;
 
 use super::{one::Making, store};
 use crate::{
-    backups::{Backups, Error, Term, Trigger, policies, service::pending, store as backups},
+    backups::{
+        Backups, Error, Term, Trigger, VerificationLevel, policies, service::pending,
+        store as backups,
+    },
     db::{Change, ChangeReceiver, Lease, Topic},
     kernel::BackupId,
 };
@@ -89,7 +92,10 @@ impl Runner {
             tokio::select! {
                 () = stop.cancelled() => {}
                 _ = look.tick() => self.logged("whose turn it is", self.enqueue()).await,
-                _ = tidy.tick() => self.logged("the old backups", self.backups.tidy()).await,
+                _ = tidy.tick() => {
+                    self.logged("the old backups", self.backups.tidy()).await;
+                    self.logged("what is to be tried out", self.backups.plan_rehearsals()).await;
+                }
                 () = told(&mut changes) => {}
                 Some(ended) = under_way.tasks.join_next_with_id() => under_way.ended(ended),
             }
@@ -185,9 +191,15 @@ impl Runner {
             tx.commit().await?;
             let Some(backup) = claimed else { break };
             under_way.read += 1;
-            under_way
-                .tasks
-                .spawn(it.clone().read_back(backup, stop.clone()));
+            let stop = stop.clone();
+            match backup.verification.wanted {
+                Some(VerificationLevel::Rehearsed) => {
+                    under_way.tasks.spawn(it.clone().rehearse(backup, stop));
+                }
+                _ => {
+                    under_way.tasks.spawn(it.clone().read_back(backup, stop));
+                }
+            }
         }
         Ok(())
     }

@@ -226,12 +226,12 @@ pub(super) async fn fail_of_deleted(
     Ok(ids.into_iter().map(InstanceId).collect())
 }
 
-/// Takes the next backup that is to be read back.
+/// Takes the next backup that is to be read back or rehearsed.
 pub(super) async fn claim_verification(conn: &mut PgConnection) -> sqlx::Result<Option<Backup>> {
     let id = sqlx::query_scalar!(
         "update backups set verification_status = 'running'
-         where id = (select id from backups where verification_status = 'pending' and verification_wanted = 'read'
-                     order by id limit 1 for update skip locked)
+         where id = (select id from backups where verification_status = 'pending'
+                     order by verification_wanted, id limit 1 for update skip locked)
          returning id"
     )
     .fetch_optional(&mut *conn)
@@ -242,11 +242,11 @@ pub(super) async fn claim_verification(conn: &mut PgConnection) -> sqlx::Result<
     }
 }
 
-/// Those that a dead leader was reading back wait again.
+/// Those that a dead leader was verifying wait again.
 pub(super) async fn release_verifications(conn: &mut PgConnection) -> sqlx::Result<u64> {
     let result = sqlx::query!(
         "update backups set verification_status = 'pending'
-         where verification_status = 'running' and verification_wanted = 'read'"
+         where verification_status = 'running'"
     )
     .execute(conn)
     .await?;

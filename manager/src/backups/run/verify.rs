@@ -20,7 +20,11 @@ impl Backups {
     async fn try_read_back(&self, backup: &Backup, stop: CancellationToken) -> Result<(), Error> {
         let file = match self.file_of(backup).await {
             Ok(file) => file,
-            Err(error) => return self.note(backup, Err((error.to_string(), false))).await,
+            Err(error) => {
+                return self
+                    .note_reading(backup, Err((error.to_string(), false)))
+                    .await;
+            }
         };
         let limits = Limits {
             bytes: u64::MAX,
@@ -37,22 +41,29 @@ impl Backups {
             }
         };
         match checked {
-            Ok(Ok(_)) => self.note(backup, Ok(())).await,
-            Ok(Err(ArchiveError::Cancelled)) => {
-                let mut tx = self.parts.db.begin_system().await?;
-                store::release_verifications(&mut tx).await?;
-                Ok(tx.commit().await?)
-            }
+            Ok(Ok(_)) => self.note_reading(backup, Ok(())).await,
+            Ok(Err(ArchiveError::Cancelled)) => self.release_verifications().await,
             Ok(Err(error)) => {
                 // A disk that cannot be read now may be readable tomorrow.
                 let damaged = !matches!(error, ArchiveError::Io { .. });
-                self.note(backup, Err((error.to_string(), damaged))).await
+                self.note_reading(backup, Err((error.to_string(), damaged)))
+                    .await
             }
-            Err(error) => self.note(backup, Err((error.to_string(), false))).await,
+            Err(error) => {
+                self.note_reading(backup, Err((error.to_string(), false)))
+                    .await
+            }
         }
     }
 
-    async fn note(
+    /// What was being verified waits for the next leader.
+    pub(in crate::backups) async fn release_verifications(&self) -> Result<(), Error> {
+        let mut tx = self.parts.db.begin_system().await?;
+        store::release_verifications(&mut tx).await?;
+        Ok(tx.commit().await?)
+    }
+
+    pub(in crate::backups) async fn note_reading(
         &self,
         backup: &Backup,
         outcome: Result<(), (String, bool)>,

@@ -64,6 +64,7 @@ pub(super) struct SnapshotWithFlows {
     #[serde(flatten)]
     snapshot: SnapshotView,
     /// The engine's nodes, as it keeps them.
+    #[schema(value_type = Vec<Object>)]
     flows: Vec<Value>,
 }
 

@@ -1,5 +1,7 @@
 use std::{fs::DirBuilder, io, os::unix::fs::DirBuilderExt as _, path::Path, time::Duration};
 
+use nix::errno::Errno;
+
 use super::{FLOWS, FLOWS_BYTES_MAX, modules};
 use crate::{
     crypto::node_red::{self, Credentials},
@@ -27,11 +29,13 @@ pub(in crate::snapshots) fn read(folder: &Folder) -> Result<Files, Error> {
     let credentials = || {
         folder
             .read(node_red::FILE, CREDENTIALS_BYTES_MAX)
-            .map_err(unreadable)
+            .map_err(|error| unreadable(node_red::FILE, error))
     };
     let mut before = credentials()?;
     for _ in 0..TRIES {
-        let flows = folder.read(FLOWS, FLOWS_BYTES_MAX).map_err(unreadable)?;
+        let flows = folder
+            .read(FLOWS, FLOWS_BYTES_MAX)
+            .map_err(|error| unreadable(FLOWS, error))?;
         let after = credentials()?;
         if before == after {
             return Ok(Files {
@@ -46,8 +50,11 @@ pub(in crate::snapshots) fn read(folder: &Folder) -> Result<Files, Error> {
     Err(Error::Busy)
 }
 
-pub(super) fn unreadable(error: io::Error) -> Error {
-    Error::Unreadable(error.to_string())
+pub(super) fn unreadable(name: &str, error: io::Error) -> Error {
+    Error::Unreadable(match error.raw_os_error().map(Errno::from_raw) {
+        Some(Errno::ELOOP) => format!("{name} is a link"),
+        _ => format!("{name}: {error}"),
+    })
 }
 
 /// Makes the folder `into` and puts the flows there, with the credentials

@@ -12,7 +12,7 @@ const MODULES_MAX: usize = 200;
 pub(super) fn read(folder: &Folder) -> Result<Vec<Installed>, Error> {
     let Some(package) = folder
         .read("package.json", PACKAGE_BYTES_MAX)
-        .map_err(unreadable)?
+        .map_err(|error| unreadable("package.json", error))?
     else {
         return Ok(Vec::new());
     };
