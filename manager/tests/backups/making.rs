@@ -246,8 +246,12 @@ async fn backups_outlive_their_instance_and_go_with_the_project(pool: PgPool) {
 async fn a_damaged_backup_is_good_no_more(pool: PgPool) {
     let bench = quiet(pool).await;
     let it = bench.running("shop").await;
-    let (whole, damaged) = (bench.good(&it).await, bench.good(&it).await);
-    let file = bench.backup_folder(&it).join(&bench.files_of(&it)[1]);
+    let whole = bench.good(&it).await;
+    let before = bench.files_of(&it);
+    let damaged = bench.good(&it).await;
+    let mut files = bench.files_of(&it);
+    files.retain(|it| !before.contains(it));
+    let file = bench.backup_folder(&it).join(&files[0]);
     let mut bytes = fs::read(&file).unwrap();
     let middle = bytes.len() / 2;
     bytes[middle] ^= 0xff;
