@@ -7,11 +7,7 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{
-    Backups, Error, NewTarget, Target, policies,
-    transfer,
-    views::BackupView,
-};
+use super::{Backups, Error, NewTarget, Target, policies, transfer, views::BackupView};
 use crate::{
     instances::restores::RestoreView,
     kernel::{BackupId, InstanceId, ProjectId},

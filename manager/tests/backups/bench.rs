@@ -156,3 +156,32 @@ pub(crate) fn credentials(bench: &Bench, it: &It) -> Value {
     serde_json::from_slice(&aes256_ctr_back(sha256(&secret), iv, bytes))
         .unwrap_or(json!("nonsense"))
 }
+
+/// A whole archive of an empty folder, with that about its origin.
+pub(crate) fn archive_saying(about: &Value) -> Vec<u8> {
+    use openflow_archive::{Folder, Progress, WriteOptions, write};
+    let place = tempfile::tempdir().unwrap();
+    let [data, spool, path] = ["data", "spool", "archive"].map(|it| place.path().join(it));
+    fs::create_dir(&data).unwrap();
+    fs::create_dir(&spool).unwrap();
+    let options = WriteOptions {
+        about: about.clone(),
+        ..WriteOptions::new(spool)
+    };
+    let out = fs::File::create(&path).unwrap();
+    let folder = Folder::open(&data).unwrap();
+    write(&folder, out, &options, None, &Progress::new()).unwrap();
+    fs::read(path).unwrap()
+}
+
+/// Bytes that do not get smaller by compression.
+pub(crate) fn noise(bytes: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 32) as u8
+    };
+    (0..bytes).map(|_| next()).collect()
+}

@@ -1,12 +1,11 @@
 //! What a backup does not fit into is refused before anything is touched.
-use std::{fs, sync::Arc};
-
-use openflow_manager::{identity::SignInRates, runtime::FakeRuntime};
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use openflow_manager::crypto::KeyRing;
 use serde_json::{Value, json};
 use sqlx::PgPool;
 
-use super::bench::{QUIET, WithBackups as _, path_of, quiet};
-use crate::support::{TestApp, instances::Bench};
+use super::bench::{WithBackups as _, archive_saying, quiet};
+use crate::support::instances::Bench;
 
 async fn sql(bench: &Bench, sql: &'static str) {
     sqlx::query(sql).execute(&bench.t.pool).await.unwrap();
@@ -41,24 +40,39 @@ async fn another_engine_or_an_older_version(pool: PgPool) {
     assert_eq!(all["items"].as_array().unwrap().len(), 1);
 }
 
+/// The archive's credentials are sealed with a key of somebody else's.
 #[sqlx::test(migrator = "openflow_manager::db::MIGRATOR")]
 async fn a_key_that_is_not_ours(pool: PgPool) {
-    let bench = quiet(pool.clone()).await;
+    let bench = quiet(pool).await;
     let it = bench.running("shop").await;
     let id = bench.good(&it).await;
-    let file = fs::read(bench.backup_folder(&it).join(&bench.files_of(&it)[0])).unwrap();
-    let mut flags = QUIET.to_vec();
-    let key = "--secret-keys=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
-    flags.push(key);
-    let runtime = Arc::new(FakeRuntime::default());
-    let other = TestApp::with(pool, SignInRates::DEFAULT, runtime, &flags).await;
-    let answer = other
-        .post(&path_of(id, "restore"), &bench.ada.who, Value::Null)
-        .await;
-    assert_eq!(answer.refusal(), (409, "backup.wrong_key"));
+    let mut about: Value = sqlx::query_scalar("select about from backups where id = $1")
+        .bind(id)
+        .fetch_one(&bench.t.pool)
+        .await
+        .unwrap();
+    let theirs = KeyRing::parse("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA").unwrap();
+    let place = format!("backups/{id}/credential_secret");
+    let sealed = BASE64_STANDARD.encode(theirs.seal(&place, b"secret"));
+    about["credentialSecret"] = json!(sealed);
+    sqlx::query("update backups set about = $1")
+        .bind(&about)
+        .execute(&bench.t.pool)
+        .await
+        .unwrap();
+    let new = json!({"newInstance": {"name": "New", "subdomain": "new"}});
+    for body in [Value::Null, new] {
+        let answer = bench.try_restore(id, body).await;
+        assert_eq!(answer.refusal(), (409, "backup.wrong_key"));
+    }
+    let file = archive_saying(&about);
     let path = it.path("backups/upload");
-    let (answer, _) = other.raw(("POST", &path), &bench.ada.who, &[], file).await;
+    let call = ("POST", &*path);
+    let (answer, _) = bench.t.raw(call, &bench.ada.who, &[], file).await;
     assert_eq!(answer.refusal(), (409, "backup.wrong_key"));
     let restores = bench.get(&it.path("restores")).await.expect(200);
     assert_eq!(restores["items"], json!([]));
+    let all = bench.get(&bench.instances_path()).await.expect(200);
+    assert_eq!(all["items"].as_array().unwrap().len(), 1);
+    assert_eq!(bench.files_of(&it).len(), 1);
 }

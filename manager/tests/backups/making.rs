@@ -5,7 +5,7 @@ use openflow_manager::runtime::Op;
 use serde_json::Value;
 use sqlx::PgPool;
 
-use super::bench::{QUIET, WithBackups as _, path_of, quiet};
+use super::bench::{QUIET, WithBackups as _, noise, path_of, quiet};
 use crate::support::instances::{Bench, eventually};
 
 #[sqlx::test(migrator = "openflow_manager::db::MIGRATOR")]
@@ -246,12 +246,13 @@ async fn backups_outlive_their_instance_and_go_with_the_project(pool: PgPool) {
 async fn a_damaged_backup_is_good_no_more(pool: PgPool) {
     let bench = quiet(pool).await;
     let it = bench.running("shop").await;
-    let whole = bench.good(&it).await;
-    let before = bench.files_of(&it);
-    let damaged = bench.good(&it).await;
-    let mut files = bench.files_of(&it);
-    files.retain(|it| !before.contains(it));
-    let file = bench.backup_folder(&it).join(&files[0]);
+    let (whole, damaged) = (bench.good(&it).await, bench.good(&it).await);
+    let name: String = sqlx::query_scalar("select file_name from backups where id = $1")
+        .bind(damaged)
+        .fetch_one(&bench.t.pool)
+        .await
+        .unwrap();
+    let file = bench.backup_folder(&it).join(name);
     let mut bytes = fs::read(&file).unwrap();
     let middle = bytes.len() / 2;
     bytes[middle] ^= 0xff;
@@ -274,6 +275,39 @@ async fn a_damaged_backup_is_good_no_more(pool: PgPool) {
     }
     let answer = bench.try_restore(damaged, Value::Null).await;
     assert_eq!(answer.refusal(), (409, "backup.nothing_in_it"));
+}
+
+#[sqlx::test(migrator = "openflow_manager::db::MIGRATOR")]
+async fn one_that_runs_is_cancelled_by_deleting_it_or_its_instance(pool: PgPool) {
+    let bench = quiet(pool).await;
+    let it = bench.running("shop").await;
+    bench.write(&it, "noise", noise(48 << 20));
+    let begun = async || {
+        let id = bench.ask_backup(&it).await;
+        eventually("it has begun", async || {
+            (bench.backup(id).await["status"] != "pending").then_some(())
+        })
+        .await;
+        id
+    };
+    let id = begun().await;
+    let delete = bench.call("DELETE", &path_of(id, ""), Value::Null).await;
+    delete.expect(204);
+    eventually("nothing is left of it", async || {
+        bench.files_of(&it).is_empty().then_some(())
+    })
+    .await;
+    let id = begun().await;
+    let gone = bench.call("DELETE", &it.path(""), Value::Null).await;
+    gone.expect(202);
+    let backup = bench.ended(id).await;
+    // It may have been done a moment before.
+    let left = usize::from(backup["status"] != "failed");
+    bench.until_gone(&it).await;
+    eventually("and of this", async || {
+        (bench.files_of(&it).len() == left).then_some(())
+    })
+    .await;
 }
 
 #[sqlx::test(migrator = "openflow_manager::db::MIGRATOR")]

@@ -6,7 +6,7 @@ use serde_json::Value;
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use super::bench::{WithBackups as _, path_of, quiet};
+use super::bench::{WithBackups as _, noise, path_of, quiet};
 use crate::support::instances::{Bench, It, eventually};
 
 /// A backup that a manager was making when it was killed, with what it leaves.
@@ -83,10 +83,7 @@ async fn a_scheduled_one_is_made_up_for(pool: PgPool) {
 async fn a_stopped_manager_puts_it_back_into_the_queue(pool: PgPool) {
     let mut bench = quiet(pool).await;
     let it = bench.running("shop").await;
-    let noise: Vec<u8> = (0..16 << 20)
-        .map(|n: u32| (n.wrapping_mul(2_654_435_761) >> 13) as u8)
-        .collect();
-    bench.write(&it, "noise", noise);
+    bench.write(&it, "noise", noise(32 << 20));
     let id = bench.ask_backup(&it).await;
     eventually("it has begun", async || {
         (bench.backup(id).await["status"] != "pending").then_some(())

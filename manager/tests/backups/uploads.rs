@@ -1,11 +1,12 @@
 //! Archives from outside: used when they are ours, refused when they are not.
 use std::{fs, io::Write as _};
 
+use axum::body::Body;
 use flate2::{Compression, write::GzEncoder};
 use serde_json::{Value, json};
 use sqlx::PgPool;
 
-use super::bench::{QUIET, WithBackups as _, id_of, quiet};
+use super::bench::{QUIET, WithBackups as _, archive_saying, id_of, noise, quiet};
 use crate::support::{
     Answer,
     instances::{Bench, It},
@@ -139,9 +140,6 @@ async fn what_is_no_backup_of_ours_is_refused_and_leaves_nothing(pool: PgPool) {
 async fn an_archive_of_another_kind_is_refused(pool: PgPool) {
     let bench = quiet(pool).await;
     let it = bench.running("shop").await;
-    let place = tempfile::tempdir().unwrap();
-    let data = place.path().join("data");
-    fs::create_dir(&data).unwrap();
     for (about, words) in [
         (json!(null), "does not say"),
         (json!({"format": "something"}), "does not say"),
@@ -154,23 +152,7 @@ async fn an_archive_of_another_kind_is_refused(pool: PgPool) {
             "not understood",
         ),
     ] {
-        let path = place.path().join("archive");
-        let options = openflow_archive::WriteOptions {
-            about: about.clone(),
-            ..openflow_archive::WriteOptions::new(place.path().join("spool"))
-        };
-        fs::create_dir_all(&options.spool).unwrap();
-        let folder = openflow_archive::Folder::open(&data).unwrap();
-        let out = fs::File::create(&path).unwrap();
-        openflow_archive::write(
-            &folder,
-            out,
-            &options,
-            None,
-            &openflow_archive::Progress::new(),
-        )
-        .unwrap();
-        let answer = upload(&bench, &it, fs::read(path).unwrap()).await;
+        let answer = upload(&bench, &it, archive_saying(&about)).await;
         assert_eq!(answer.refusal(), (422, "backup.refused"), "{about}");
         let said = answer.json["detail"].as_str().unwrap();
         assert!(said.contains(words), "{about}: {said}");
@@ -186,6 +168,34 @@ async fn more_than_the_limit_is_refused(pool: PgPool) {
     let answer = upload(&bench, &it, vec![0; (1 << 20) + 1]).await;
     assert_eq!(answer.refusal(), (413, "backup.too_large"));
     assert!(bench.files_of(&it).is_empty());
-    // An honest file of more than what other requests may hold.
-    drop(bench);
+    // Nor when the length is not said before.
+    let path = it.path("backups/upload");
+    let pieces = (0..3).map(|_| Ok::<_, std::io::Error>(vec![0; 512 << 10]));
+    let body = Body::from_stream(futures_util::stream::iter(pieces));
+    let answer = bench.t.stream_to(&path, &bench.ada.who, body).await;
+    assert_eq!(answer.refusal(), (413, "backup.too_large"));
+    assert!(bench.files_of(&it).is_empty());
+}
+
+#[sqlx::test(migrator = "openflow_manager::db::MIGRATOR")]
+async fn a_file_may_be_larger_than_other_requests(pool: PgPool) {
+    let bench = quiet(pool).await;
+    let it = bench.running("shop").await;
+    bench.write(&it, "noise", noise(5 << 20));
+    let file = archive(&bench, &it).await;
+    assert!(5 << 20 <= file.len());
+    upload(&bench, &it, file).await.expect(201);
+}
+
+#[sqlx::test(migrator = "openflow_manager::db::MIGRATOR")]
+async fn an_upload_that_breaks_off_leaves_nothing(pool: PgPool) {
+    let bench = quiet(pool).await;
+    let it = bench.running("shop").await;
+    let gone = std::io::Error::other("the connection is gone");
+    let pieces = [Ok(vec![0x1f, 0x8b]), Err(gone)];
+    let body = Body::from_stream(futures_util::stream::iter(pieces));
+    let path = it.path("backups/upload");
+    let answer = bench.t.stream_to(&path, &bench.ada.who, body).await;
+    assert_eq!(answer.refusal(), (422, "backup.upload_broken"));
+    assert!(bench.files_of(&it).is_empty());
 }

@@ -298,14 +298,15 @@ impl TestApp {
         }
         let request = request.body(Body::from(body)).unwrap();
         let response = self.router.clone().oneshot(request).await.unwrap();
-        let (parts, body) = response.into_parts();
-        let bytes = to_bytes(body, 64 << 20).await.unwrap();
-        let answer = Answer {
-            status: parts.status.as_u16(),
-            headers: parts.headers,
-            json: serde_json::from_slice(&bytes).unwrap_or_default(),
-        };
-        (answer, bytes)
+        whole(response).await
+    }
+
+    /// A POST of a body whose length is not said before.
+    pub(crate) async fn stream_to(&self, path: &str, who: &Who, body: Body) -> Answer {
+        let request = Request::post(path).header(header::HOST, HOST);
+        let request = who.sign(request).body(body).unwrap();
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        whole(response).await.0
     }
 
     /// Makes a call; `null` sends no body.
@@ -354,6 +355,18 @@ impl TestApp {
         }
         answer(response).await
     }
+}
+
+/// The answer and the bytes of its body.
+async fn whole(response: axum::response::Response) -> (Answer, Bytes) {
+    let (parts, body) = response.into_parts();
+    let bytes = to_bytes(body, 64 << 20).await.unwrap();
+    let answer = Answer {
+        status: parts.status.as_u16(),
+        headers: parts.headers,
+        json: serde_json::from_slice(&bytes).unwrap_or_default(),
+    };
+    (answer, bytes)
 }
 
 /// Lets the background work of a test that is over end.
