@@ -38,7 +38,11 @@ create table backups (
     check (offsite_status in ('off', 'pending', 'uploading', 'done', 'failed')),
   offsite_detail text,
   offsite_at timestamptz,
-  offsite_key text
+  offsite_key text,
+  offsite_state jsonb,
+  offsite_attempts integer not null default 0,
+  offsite_retry_at timestamptz,
+  fetch_wanted boolean not null default false
 );
 create unique index backups_open_key on backups (instance_id) where status in ('pending', 'running');
 create unique index backups_file_key on backups (instance_id, file_name);
@@ -52,7 +56,9 @@ comment on column backups.file_name is 'In the instance''s folder of backups; se
 comment on column backups.about is 'What the archive''s manifest says of its origin, with the credential secret sealed for backups/<backupId>/credential_secret.';
 comment on column backups.verification_wanted is 'How deep a pending verification goes: read back, or rehearsed in a throwaway container.';
 comment on column backups.verification_level is 'How deep the last one went.';
-comment on column backups.offsite_key is 'Where the copy is in the bucket.';
+comment on column backups.offsite_key is 'Where the copy is, or will be, in the bucket.';
+comment on column backups.offsite_state is 'What an interrupted upload goes on from.';
+comment on column backups.fetch_wanted is 'The file is to be fetched back from the bucket.';
 
 create table backup_policies (
   instance_id uuid constraint backup_policies_pkey primary key
@@ -80,17 +86,20 @@ comment on table backup_turns is 'When an instance last had its turn by the sche
 create table backup_offsite_leftovers (
   key text constraint backup_offsite_leftovers_pkey primary key,
   project_id uuid not null,
+  state jsonb,
   attempts integer not null default 0,
   retry_at timestamptz not null
 );
 comment on table backup_offsite_leftovers is 'Objects in the bucket whose backup is gone here: still to be deleted there.';
+comment on column backup_offsite_leftovers.state is 'Of an upload that was under way: to be given up there.';
 
 -- Whoever deletes a backup, its copy is not forgotten about.
 create function openflow_forget_offsite() returns trigger
   language plpgsql security definer set search_path = public, pg_temp
   as $$
 begin
-  insert into backup_offsite_leftovers (key, project_id, retry_at) values (old.offsite_key, old.project_id, now())
+  insert into backup_offsite_leftovers (key, project_id, state, retry_at)
+    values (old.offsite_key, old.project_id, old.offsite_state, now())
     on conflict do nothing;
   return null;
 end
@@ -126,9 +135,9 @@ create policy backup_turns_write on backup_turns for all to openflow_user
 alter table backup_offsite_leftovers enable row level security; -- no policy: never a user's business
 
 grant select, insert, delete on backups to openflow_user;
-grant update (verification_status, verification_wanted, verification_detail) on backups to openflow_user;
+grant update (verification_status, verification_wanted, verification_detail, fetch_wanted) on backups to openflow_user;
 grant select, insert, update, delete on backup_policies, backup_turns to openflow_user;
 
 -- There is something to do, or to see.
-create trigger backups_notify after insert or delete or update of status, verification_status, offsite_status on backups
+create trigger backups_notify after insert or delete or update of status, verification_status, offsite_status, fetch_wanted on backups
   for each row execute function openflow_notify('backup', 'id');

@@ -94,6 +94,7 @@ const TABLE: &[Route] = &[
     ("delete", "/api/v1/backups/{id}", Member, ""),
     ("get", "/api/v1/backups/{id}/download", Member, ""),
     ("post", "/api/v1/backups/{id}/verify", Member, ""),
+    ("post", "/api/v1/backups/{id}/fetch", Member, ""),
     ("post", "/api/v1/backups/{id}/restore", Member, ""),
     ("get", "/api/v1/instances/{id}/snapshots", Viewer, ""),
     ("post", "/api/v1/instances/{id}/snapshots", Member, r#"{"name": "New"}"#),

@@ -21,6 +21,7 @@ use crate::{
         self, Mqtt,
         traffic::{self, Traffic},
     },
+    offsite::Offsite,
     routing,
     snapshots::{self, Snapshots},
     stacks::{Stacks, templates::Templates},
@@ -84,6 +85,7 @@ impl Slices {
             instances: instances.clone(),
             snapshots: snapshots.clone(),
             changes: changes.clone(),
+            offsite: Offsite::new(&settings.config.offsite)?.map(Arc::new),
             settings: Arc::new(backup_settings(settings)?),
         });
         let check_images = Wake::default();
@@ -170,6 +172,7 @@ pub(super) fn instance_settings(
 
 fn backup_settings(settings: &Settings) -> anyhow::Result<backups::Settings> {
     let config = &settings.config.backups;
+    let keep_days = settings.config.offsite.keep_days;
     let schedule = config.schedule().map(backups::Schedule::parse).transpose();
     Ok(backups::Settings {
         data_dir: std::path::absolute(settings.config.data.path())
@@ -184,6 +187,7 @@ fn backup_settings(settings: &Settings) -> anyhow::Result<backups::Settings> {
         },
         rehearse_every: (0 < config.rehearse_days)
             .then(|| TimeDelta::days(config.rehearse_days.into())),
+        offsite_keep: (0 < keep_days).then(|| TimeDelta::days(keep_days.into())),
         min_free_bytes: config.min_free_mb.saturating_mul(1 << 20),
         upload_bytes_max: config.max_upload_mb << 20,
     })

@@ -2,7 +2,7 @@ use crate::{
     crypto::KeyRingError,
     db, identity, instances,
     kernel::{DomainError, Kind},
-    snapshots,
+    offsite, snapshots,
 };
 
 #[derive(Debug, thiserror::Error)]
@@ -17,10 +17,24 @@ pub enum Error {
         "A backup that has failed holds nothing to restore, download or verify. Choose another one."
     )]
     NothingInIt,
-    #[error("The backup's file {0} is gone from the folder of backups.")]
+    #[error(
+        "The backup's file {0} is gone from the folder of backups. If there is a copy in the bucket, fetch it first."
+    )]
     FileGone(String),
     #[error("The file does not have the range that Range asks for.")]
     BadRange,
+    #[error("There is no copy of this backup in the bucket.")]
+    NoCopy,
+    #[error("This installation has no bucket: OPENFLOW_OFFSITE_URL is not set.")]
+    NoBucket,
+    #[error(
+        "The copy is encrypted, and the key to it is kept elsewhere. Fetch {0} from the bucket, decrypt it with age, and upload the file."
+    )]
+    CopyEncrypted(String),
+    #[error("The copy in the bucket is not the file that was brought there.")]
+    CopyDiffers,
+    #[error(transparent)]
+    Offsite(#[from] offsite::Error),
     #[error("This backup is being verified; wait for it to end.")]
     BeingVerified,
     #[error("{detail}")]
@@ -84,6 +98,10 @@ impl DomainError for Error {
             | Self::NotFinished
             | Self::NothingInIt
             | Self::BeingVerified
+            | Self::NoCopy
+            | Self::NoBucket
+            | Self::CopyEncrypted(_)
+            | Self::CopyDiffers
             | Self::OtherEngine { .. }
             | Self::NewerEngine { .. }
             | Self::WrongKey(_)
@@ -98,7 +116,7 @@ impl DomainError for Error {
             | Self::UploadBroken(_) => Kind::Invalid,
             Self::TooLarge(_) => Kind::TooLarge,
             Self::TooManyUploads => Kind::RateLimited,
-            Self::Archive(_) | Self::Folder(_) => Kind::Unavailable,
+            Self::Archive(_) | Self::Folder(_) | Self::Offsite(_) => Kind::Unavailable,
             Self::Instances(inner) => inner.kind(),
             Self::Snapshots(inner) => inner.kind(),
             Self::Identity(inner) => inner.kind(),
@@ -114,6 +132,11 @@ impl DomainError for Error {
             Self::NothingInIt => "backup.nothing_in_it",
             Self::FileGone(_) => "backup.file_gone",
             Self::BeingVerified => "backup.being_verified",
+            Self::NoCopy => "backup.no_copy",
+            Self::NoBucket => "backup.no_bucket",
+            Self::CopyEncrypted(_) => "backup.copy_encrypted",
+            Self::CopyDiffers => "backup.copy_differs",
+            Self::Offsite(_) => "backup.offsite",
             Self::BadSchedule { .. } => "backup.bad_schedule",
             Self::BadRange => "backup.bad_range",
             Self::BadKeep => "backup.bad_keep",

@@ -19,6 +19,8 @@ const PARTIAL: &str = ".partial";
 const UPLOAD: &str = ".upload-";
 const SPOOL: &str = ".spool-";
 const REHEARSAL: &str = ".rehearsal-";
+/// Of what was encrypted for the bucket.
+const SEALED: &str = ".sealed-";
 /// So many backups begun in one second find a name.
 const NAMES_MAX: u32 = 100;
 /// An upload that was not written to for so long was left behind.
@@ -65,6 +67,31 @@ impl BackupFolder {
     /// Where one backup is unpacked to be tried out.
     pub(super) fn rehearsal(&self, id: BackupId) -> PathBuf {
         self.root.join(format!("{REHEARSAL}{id}"))
+    }
+
+    /// What one backup is encrypted to before it is copied to the bucket.
+    pub(super) fn sealed(&self, id: BackupId) -> PathBuf {
+        self.root.join(format!("{SEALED}{id}"))
+    }
+
+    /// Removes what was encrypted for others than these.
+    pub(super) fn remove_sealed_but(&self, ids: &[BackupId]) -> io::Result<()> {
+        for (path, name) in listed(&self.root)? {
+            let id = name.strip_prefix(SEALED).map(|it| it.parse::<BackupId>());
+            match id {
+                None => {}
+                Some(Ok(id)) if ids.contains(&id) => {}
+                Some(_) => remove_file(&path)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Where a file is fetched to; left behind, it goes like an upload.
+    pub(super) fn fetching(&self, instance: InstanceId, id: BackupId) -> io::Result<PathBuf> {
+        let folder = self.folder(instance);
+        make(&folder)?;
+        Ok(folder.join(format!("{UPLOAD}{id}-fetch")))
     }
 
     /// Makes the folder, and the spool of one backup in it.

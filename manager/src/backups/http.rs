@@ -20,6 +20,7 @@ pub fn router(backups: Backups) -> OpenApiRouter {
         .routes(routes!(list_of_project))
         .routes(routes!(get, delete))
         .routes(routes!(verify))
+        .routes(routes!(fetch))
         .routes(routes!(restore))
         .merge(policies::http::router())
         .merge(transfer::http::router())
@@ -128,6 +129,20 @@ async fn verify(
     Path(id): Path<BackupId>,
 ) -> Result<impl IntoResponse, Problem> {
     let backup = backups.verify(&actor, id).await?;
+    Ok((StatusCode::ACCEPTED, Json(BackupView::from(backup))))
+}
+
+/// Fetches a backup's file back from the bucket
+///
+/// For a file that is gone here: afterwards the backup can be restored and downloaded again.
+#[utoipa::path(post, path = "/api/v1/backups/{id}/fetch", tag = "backups", params(("id" = BackupId, Path)),
+    responses((status = 202, body = BackupView), (status = "4XX", body = Problem)))]
+async fn fetch(
+    State(backups): State<Backups>,
+    Auth(actor): Auth,
+    Path(id): Path<BackupId>,
+) -> Result<impl IntoResponse, Problem> {
+    let backup = backups.fetch(&actor, id).await?;
     Ok((StatusCode::ACCEPTED, Json(BackupView::from(backup))))
 }
 

@@ -11,6 +11,7 @@ mod files;
 pub mod http;
 mod keep;
 mod model;
+mod offsite;
 mod policies;
 mod rehearse;
 mod restore;

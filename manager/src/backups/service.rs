@@ -20,6 +20,7 @@ use crate::{
     kernel::{
         Actor, BackupId, Clock, DomainError as _, InstanceId, Kind, Page, PageRequest, ProjectId,
     },
+    offsite::Offsite as Bucket,
     snapshots::Snapshots,
 };
 
@@ -36,6 +37,8 @@ pub struct Parts {
     pub instances: Instances,
     pub snapshots: Snapshots,
     pub changes: Changes,
+    /// The bucket for copies, if there is one.
+    pub offsite: Option<Arc<Bucket>>,
     pub settings: Arc<Settings>,
 }
 

@@ -19,6 +19,8 @@ pub struct Settings {
     /// Within what time each instance's newest backup is tried out; `None`: only
     /// on demand.
     pub rehearse_every: Option<TimeDelta>,
+    /// After what time a copy in the bucket goes; `None`: with its backup.
+    pub offsite_keep: Option<TimeDelta>,
     /// Left free on the disk of the backups.
     pub min_free_bytes: u64,
     pub upload_bytes_max: u64,

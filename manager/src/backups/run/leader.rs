@@ -39,6 +39,9 @@ struct UnderWay {
     tasks: JoinSet<()>,
     made: HashMap<Id, BackupId>,
     read: usize,
+    /// What goes to and from the bucket.
+    bucket: Option<Id>,
+    bucket_is_due: bool,
     /// Their task ended without a word.
     fallen: Vec<BackupId>,
 }
@@ -91,12 +94,16 @@ impl Runner {
         while !stop.is_cancelled() {
             tokio::select! {
                 () = stop.cancelled() => {}
-                _ = look.tick() => self.logged("whose turn it is", self.enqueue()).await,
+                _ = look.tick() => {
+                    under_way.bucket_is_due = true;
+                    self.logged("whose turn it is", self.enqueue()).await;
+                }
                 _ = tidy.tick() => {
                     self.logged("the old backups", self.backups.tidy()).await;
                     self.logged("what is to be tried out", self.backups.plan_rehearsals()).await;
+                    self.logged("the bucket", self.backups.tidy_bucket()).await;
                 }
-                () = told(&mut changes) => {}
+                () = told(&mut changes) => under_way.bucket_is_due = true,
                 Some(ended) = under_way.tasks.join_next_with_id() => under_way.ended(ended),
             }
             if !stop.is_cancelled() {
@@ -185,6 +192,11 @@ impl Runner {
             });
             under_way.made.insert(task.id(), id);
         }
+        if under_way.bucket.is_none() && under_way.bucket_is_due {
+            under_way.bucket_is_due = false;
+            let turn = it.clone().turn_to_bucket(stop.clone());
+            under_way.bucket = Some(under_way.tasks.spawn(turn).id());
+        }
         while under_way.read < VERIFICATIONS_MAX {
             let mut tx = it.parts.db.begin_system().await?;
             let claimed = store::claim_verification(&mut tx).await?;
@@ -214,6 +226,10 @@ impl UnderWay {
                 (error.id(), true)
             }
         };
+        if self.bucket == Some(id) {
+            self.bucket = None;
+            return;
+        }
         match self.made.remove(&id) {
             Some(backup) if fell => self.fallen.push(backup),
             Some(_) => {}

@@ -27,6 +27,7 @@ impl Backups {
         for id in orphans {
             self.bury(id, term).await?;
         }
+        self.release_copies().await?;
         if let Err(error) = self.parts.instances.sweep_rehearsals().await {
             // An engine that is away keeps no backup from being made.
             tracing::warn!(%error, "cannot look for left-over rehearsals: {error}");

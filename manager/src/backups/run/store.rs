@@ -198,7 +198,7 @@ pub(in crate::backups) async fn lose_file(
 ) -> sqlx::Result<()> {
     sqlx::query!(
         "update backups set status = 'failed', detail = $2, file_name = null
-         where id = $1 and status in ('good', 'partial')",
+         where id = $1 and status in ('good', 'partial') and offsite_status <> 'done'",
         id.0,
         why,
     )
