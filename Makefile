@@ -21,9 +21,10 @@ test: ## Check and test everything
 check: ## The checks of `make test` alone: format, lints, architecture, generated files
 	scripts/test.sh check
 
-bench: images dashboard ## Measure, beside nginx, a bare `docker run` and Mosquitto (docs/PERFORMANCE.md)
+bench: images dashboard ## Measure, beside nginx, a bare `docker run`, Mosquitto and tar (docs/PERFORMANCE.md)
 	cargo build --release --locked --workspace --bins --examples
 	bench/proxy.sh $(bin)/openflow-proxy
+	bench/backup.sh $(bin)/examples/bench
 	cd e2e && npm ci --no-audit --no-fund
 	OPENFLOW_TEST_BIN=$(bin)/openflow node bench/create.mjs
 	TARGET=$(bin) node bench/mqtt.mjs

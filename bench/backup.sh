@@ -66,16 +66,15 @@ files=$(find "$work/data" -type f | wc -l)
 echo "data: $((bytes / 1000000)) MB in $files files; level $level, $threads threads"
 tar -C "$work" -cf - data | cat >/dev/null # warm
 
-# timed <name> <command…>: appends "name seconds", and prints what the command has to say
+# timed <name> <command…>: appends "name seconds CPU-seconds", and prints what the command has to say
 timed() {
-    local name=$1 begun ended
+    local name=$1 TIMEFORMAT='%R %U %S'
     shift
     sync -f "$work"
-    begun=$(date +%s%N)
-    "$@"
-    ended=$(date +%s%N)
-    awk -v name="$name" -v ns=$((ended - begun)) -v bytes="$bytes" \
-        'BEGIN {printf "%-18s %6.2f s  %5.0f MB/s\n", name, ns / 1e9, bytes / ns * 1e3}' | tee -a "$work/results"
+    { time "$@" 2>&3; } 3>&2 2>"$work/time"
+    awk -v name="$name" -v bytes="$bytes" \
+        '{printf "%-18s %6.2f s  %6.2f s of CPU  %5.0f MB/s\n", name, $1, $2 + $3, bytes / $1 / 1e6}' "$work/time" |
+        tee -a "$work/results"
 }
 
 pigz_backup() {
@@ -104,11 +103,12 @@ for round in $(seq "$rounds"); do
     rm -rf "$work/by-tar" "$work/by-openflow"
 done
 
-median() { awk -v name="$1" '$1 == name {print $2}' "$work/results" | sort -n | awk '{v[NR] = $1} END {print v[int((NR + 1) / 2)]}'; }
+# median <name> <field>
+median() { awk -v name="$1" -v field="$2" '$1 == name {print $field}' "$work/results" | sort -n | awk '{v[NR] = $1} END {print v[int((NR + 1) / 2)]}'; }
 echo "medians"
 compare() {
-    awk -v one="$1" -v other="$2" -v own="$(median "$1")" -v peer="$(median "$2")" \
-        'BEGIN {printf "%-18s %6.2f s  ×%.2f as fast as %s (%.2f s)\n", one, own, peer / own, other, peer}'
+    awk -v one="$1" -v other="$2" -v own="$(median "$1" 2)" -v peer="$(median "$2" 2)" -v cpu="$(median "$1" 4)" -v peer_cpu="$(median "$2" 4)" \
+        'BEGIN {printf "%-18s %6.2f s, ×%.2f as fast as %s (%.2f s); %.2f s of CPU, ×%.2f (%.2f s)\n", one, own, peer / own, other, peer, cpu, cpu / peer_cpu, peer_cpu}'
 }
 compare openflow-backup tar+pigz
 compare openflow-restore tar-xz

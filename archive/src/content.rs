@@ -1,5 +1,5 @@
 //! A file's content: where its holes are, and its hash.
-use std::{fs::File, io};
+use std::fs::File;
 
 use rustix::{
     fs::{SeekFrom, seek},
@@ -7,7 +7,7 @@ use rustix::{
 };
 use sha2::Digest;
 
-use crate::Sha256;
+use crate::{Error, Sha256};
 
 /// Where data is: (offset, length), ascending.
 pub(crate) type Extents = Vec<(u64, u64)>;
@@ -17,23 +17,38 @@ const SMALLEST_HOLE: u64 = 64 * 1024;
 /// More extents than this are joined, the nearest ones first, so that a hostile file costs no memory.
 const MOST_EXTENTS: usize = 65536;
 
-/// The extents of a file that has holes worth the trouble; None: it has none.
-pub(crate) fn extents(file: &File, size: u64) -> io::Result<Option<Extents>> {
+/// The extents of a file that has holes worth the trouble; None: it has none. `go_on` is asked now and then.
+pub(crate) fn extents(
+    file: &File,
+    size: u64,
+    go_on: &mut dyn FnMut() -> Result<(), Error>,
+) -> Result<Option<Extents>, Error> {
+    let seek = |to| match seek(file, to) {
+        Ok(at) => Ok(Some(at)),
+        Err(Errno::NXIO) => Ok(None),
+        Err(error) => Err(error),
+    };
+    let failed = |error: Errno| Error::io("looking for holes in a file", error.into());
+    let mut looked = 0_u32;
     let mut extents = Extents::new();
     let mut smallest_hole = SMALLEST_HOLE;
     let mut at = 0;
     while at < size {
-        let start = match seek(file, SeekFrom::Data(at)) {
-            Ok(start) if start < size => start,
-            Ok(_) | Err(Errno::NXIO) => break,
+        looked = looked.wrapping_add(1);
+        if looked.is_multiple_of(1024) {
+            go_on()?;
+        }
+        let start = match seek(SeekFrom::Data(at)) {
+            Ok(Some(start)) if start < size => start,
+            Ok(_) => break,
+            // A file system without holes.
             Err(Errno::INVAL | Errno::OPNOTSUPP) => return Ok(None),
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(failed(error)),
         };
-        let end = match seek(file, SeekFrom::Hole(start)) {
-            Ok(end) => end.min(size),
-            Err(Errno::NXIO) => break,
-            Err(error) => return Err(error.into()),
+        let Some(end) = seek(SeekFrom::Hole(start)).map_err(failed)? else {
+            break;
         };
+        let end = end.min(size);
         if end <= start {
             return Ok(None);
         }

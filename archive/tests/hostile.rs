@@ -205,3 +205,61 @@ fn control_characters_in_a_name_do_not_reach_the_log() {
         "{error:?}"
     );
 }
+
+#[test]
+fn numbers_that_make_no_sense_are_no_panic() {
+    let sparse = |map: &str, size: &str| {
+        let mut content = map.as_bytes().to_vec();
+        content.resize(512, 0);
+        content.extend_from_slice(b"data");
+        let records = [
+            ("GNU.sparse.major", "1"),
+            ("GNU.sparse.minor", "0"),
+            ("GNU.sparse.realsize", size),
+        ];
+        let records = records.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        (records.to_vec(), content)
+    };
+    let attribute = |key: &str, value: &str| (vec![(key.to_owned(), value.to_owned())], vec![7; 4]);
+    let cases = [
+        attribute("uid", "4294967295"),
+        attribute("gid", "99999999999"),
+        attribute("uid", "-1"),
+        attribute("mtime", "soon"),
+        attribute("size", "18446744073709551615"),
+        attribute("size", "9223372036854775807"),
+        attribute("GNU.sparse.map", "0,4"),
+        sparse("1\n0\n5\n", "1000"),
+        sparse("1\n998\n4\n", "1000"),
+        sparse("2\n100\n2\n50\n2\n", "1000"),
+        sparse("1\n18446744073709551615\n4\n", "1000"),
+        sparse("1\n0\n4\n", "18446744073709551615"),
+        sparse("999999999\n0\n4\n", "1000"),
+        sparse("x", "1000"),
+        sparse("", "1000"),
+    ];
+    for (records, content) in cases {
+        let place = Place::new();
+        let mut builder = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::fast()));
+        support::folder(&mut builder, "data/");
+        let borrowed = records
+            .iter()
+            .map(|(key, value)| (&**key, value.as_bytes()));
+        builder.append_pax_extensions(borrowed).unwrap();
+        support::append(&mut builder, "data/file", &content);
+        let archive = builder.into_inner().unwrap().finish().unwrap();
+        fs::write(place.archive(), archive).unwrap();
+        let error = check(&place.archive(), &LIMITS).unwrap_err();
+        let fine = matches!(
+            error,
+            Error::Damaged(_) | Error::TooBig(_) | Error::WrongFormat(_)
+        );
+        assert!(fine, "{records:?}: {error}");
+        assert!(
+            !error.to_string().contains("manifest"),
+            "{records:?}: {error}"
+        );
+        unpack(&place.archive(), &place.unpacked(), LIMITS).unwrap_err();
+        assert!(!place.unpacked().exists());
+    }
+}

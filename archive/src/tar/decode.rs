@@ -139,7 +139,11 @@ impl Reader {
             _ => FoundKind::Other("its type is not known"),
         };
         (self.data, self.padding) = (data, padding(data));
-        let owner = |id: u64| u32::try_from(id).map_err(|_| Error::damaged("an owner is too big"));
+        // The highest number means "nobody" to the system.
+        let owner = |id: u64| match u32::try_from(id) {
+            Ok(id) if id < u32::MAX => Ok(id),
+            _ => Err(Error::damaged("an owner is too big")),
+        };
         let seconds = header.mtime().map_err(malformed)?;
         let seconds = i64::try_from(seconds).map_err(|_| Error::damaged("a time is too big"))?;
         Ok(Found {

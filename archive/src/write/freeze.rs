@@ -7,6 +7,7 @@ use std::{
 use super::{
     Freezer,
     judge::{is_quiet, sqlite_base},
+    pack::Packer,
     passes::{Done, Passes, plan},
     spool::Spool,
 };
@@ -92,7 +93,7 @@ fn copy(
     let mut items = scan(passes.folder, expected, &mut skips, go_on)?;
     carry(std::mem::take(&mut done.items), &mut items);
     (done.items, done.skips) = (items, skips);
-    distrust_sqlite(&mut done.items);
+    distrust_sqlite(&mut done.items, passes.packer);
     let mut whole = true;
     for step in plan(&done.items) {
         let item = &mut done.items[step.item];
@@ -110,14 +111,10 @@ fn copy(
 }
 
 /// SQLite maps files into memory, so the stamps of those in use say little.
-fn distrust_sqlite(items: &mut [Item]) {
-    let mut base: Option<Box<str>> = None;
+fn distrust_sqlite(items: &mut [Item], packer: &Packer<'_>) {
     for item in items {
-        if item.sqlite {
-            base = Some(item.path.clone());
-        }
-        let family = sqlite_base(&item.path).is_some_and(|of| base.as_deref() == Some(of));
-        if (item.sqlite || family) && !is_quiet(&item.stamp) {
+        let base = sqlite_base(&item.path).is_some_and(|base| packer.is_database(base));
+        if (item.sqlite || base) && !is_quiet(&item.stamp) {
             item.current = false;
         }
     }

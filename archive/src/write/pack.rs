@@ -51,6 +51,11 @@ impl<'a> Packer<'a> {
         }
     }
 
+    /// It began like an SQLite database when it was opened.
+    pub(super) fn is_database(&self, path: &str) -> bool {
+        self.sqlite.contains(path)
+    }
+
     pub(super) fn into_compressor(self) -> Compressor {
         self.out
     }
@@ -170,7 +175,7 @@ impl<'a> Packer<'a> {
         }
         item.stamp = Stamp::of(&stat);
         let settled = is_settled(&item.stamp);
-        let base = sqlite_base(&item.path).is_some_and(|base| self.sqlite.contains(base));
+        let base = sqlite_base(&item.path).is_some_and(|base| self.is_database(base));
         if is_sqlite(&file, item.stamp.size) {
             self.sqlite.insert(item.path.clone());
             item.sqlite = true;
@@ -180,7 +185,7 @@ impl<'a> Packer<'a> {
         }
         let size = item.stamp.size;
         let extents = if item.disk_bytes < size {
-            extents(&file, size).during(|| format!("reading '{}'", item.path))?
+            extents(&file, size, &mut || self.progress.go_on())?
         } else {
             None
         };

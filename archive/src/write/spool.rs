@@ -82,7 +82,7 @@ impl Spool {
         let same = Stamp::of(&stat) == item.stamp;
         let size = item.stamp.size;
         let extents = if item.disk_bytes < size {
-            extents(&file, size).during(|| format!("reading '{}'", item.path))?
+            extents(&file, size, go_on)?
         } else {
             None
         };

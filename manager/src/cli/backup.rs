@@ -173,7 +173,11 @@ fn report(config: &Config, output: &std::path::Path, made: &Made) {
     say(
         "Keep a copy of these files, at another place than the backups, so that who gets the one does not get the other:",
     );
-    for name in KEY_FILES {
+    if config.secrets.keys.is_some() {
+        say("  the text of OPENFLOW_SECRET_KEYS, from where it is set");
+    }
+    let there = |it: &&str| config.data.key_file(it).exists();
+    for name in KEY_FILES.into_iter().filter(there) {
         say(format!("  {folder}{name}"));
     }
     say(format!(

@@ -139,10 +139,12 @@ fn report(config: &Config, manifest: &Manifest, keys: &Keys) {
         .collect();
     images.sort_unstable();
     images.dedup();
-    say(format!(
-        "\nIts instances need the images {} (make images builds them).",
-        images.join(", ")
-    ));
+    if !images.is_empty() {
+        let images = images.join(", ");
+        say(format!(
+            "\nIts instances need the images {images} (make images builds them)."
+        ));
+    }
     say(
         "Now start it: openflow up (or openflow manager). What ran will run, what was stopped is stopped.",
     );

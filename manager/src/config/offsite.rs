@@ -106,7 +106,7 @@ fn bucket_url(text: &str) -> Result<BucketUrl, String> {
     if !(3..=63).contains(&bucket.len()) || !plain(bucket, "-._") {
         return Err(format!("{}: this is no name of a bucket", expected()));
     }
-    let prefix = prefix.trim_matches('/');
+    let prefix = prefix.strip_suffix('/').unwrap_or(prefix);
     let is_folder = |it: &str| !it.is_empty() && it != "." && it != ".." && plain(it, "-._");
     if !prefix.is_empty() && (!prefix.split('/').all(is_folder) || 500 < prefix.len()) {
         return Err(format!(

@@ -126,8 +126,8 @@ impl Archive {
             Kind::Instance(id) => instances.iter().find(|it| it.id == *id),
             _ => None,
         };
-        let data = data.and_then(|it| it.data.as_ref());
-        let (bytes, files) = data.map_or((64 << 30, 10_000_000), |it| (it.bytes, it.files));
+        let data = data.map_or(self.manifest().mqtt.as_ref(), |it| it.data.as_ref());
+        let (bytes, files) = data.map_or((0, 0), |it| (it.bytes, it.files));
         Limits {
             bytes: bytes.saturating_mul(4).saturating_add(4 << 30),
             entries: files.saturating_mul(4).saturating_add(1_000_000),

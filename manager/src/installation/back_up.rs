@@ -179,13 +179,14 @@ impl Rest {
             it.data = copied.with_context(|| format!("cannot copy {}", it.name))?;
             go_on(&*self.watch)?;
         }
-        let mqtt = self.job.config.data.mqtt();
-        if mqtt.is_dir() {
+        let folder = self.job.config.data.mqtt();
+        let mut mqtt = None;
+        if folder.is_dir() {
             self.watch.begin("Copying the MQTT broker's messages", 0);
             // Its files are of the kind that a power cut may meet at any time:
             // exchanged whole, or logs with a checksum for each line.
-            let copied = copy.folder(&Kind::Mqtt, &mqtt, None);
-            copied.context("cannot copy the MQTT broker's files")?;
+            let copied = copy.folder(&Kind::Mqtt, &folder, None);
+            mqtt = copied.context("cannot copy the MQTT broker's files")?;
         }
         out.add(&Kind::Settings, self.job.settings.as_bytes())?;
         if self.job.with_keys {
@@ -193,7 +194,10 @@ impl Rest {
                 out.add(&Kind::Key(name), content)?;
             }
         }
-        out.finish(|members| self.manifest(found, members))
+        out.finish(|members| Manifest {
+            mqtt,
+            ..self.manifest(found, members)
+        })
     }
 
     fn manifest(self, instances: Vec<InstanceInfo>, members: Vec<Member>) -> Manifest {
@@ -210,6 +214,7 @@ impl Rest {
             key_ids: self.job.keys.ring.ids(),
             database: self.info,
             instances,
+            mqtt: None,
             members,
         }
     }

@@ -33,6 +33,8 @@ pub struct Manifest {
     pub key_ids: Vec<String>,
     pub database: DatabaseInfo,
     pub instances: Vec<InstanceInfo>,
+    /// The built-in broker's files; `None`: there were none.
+    pub mqtt: Option<DataInfo>,
     /// All entries but this one and `SHA256SUMS`, in the order of the file.
     pub members: Vec<Member>,
 }
@@ -140,6 +142,7 @@ impl Manifest {
     /// Bytes of the data folders and tables, before compression.
     pub fn data_bytes(&self) -> u64 {
         let folders = self.instances.iter().filter_map(|it| it.data.as_ref());
+        let folders = folders.chain(&self.mqtt);
         let tables = self.database.tables.iter().map(|it| it.bytes);
         folders.map(|it| it.bytes).chain(tables).sum()
     }

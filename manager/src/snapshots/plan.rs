@@ -29,6 +29,16 @@ pub(super) enum CredentialChoice {
     Keep,
 }
 
+/// Where a snapshot goes, and how.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Choice {
+    /// The snapshot's own instance when absent.
+    pub(super) target: Option<InstanceId>,
+    pub(super) credentials: CredentialChoice,
+    /// Set the variables that the target lacks and that are not secret.
+    pub(super) add_env: bool,
+}
+
 /// What a restore would do to the instance.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]

@@ -5,7 +5,7 @@ use super::{
     diff::Side,
     model::Label,
     node_red,
-    plan::{self, CredentialChoice, Planned, RestorePlan, Source, Target},
+    plan::{self, Choice, Planned, RestorePlan, Source, Target},
     reading::{Outline, State},
     service::{Taking, author_of},
 };
@@ -17,16 +17,6 @@ use crate::{
     },
     kernel::{Actor, InstanceId, SnapshotId},
 };
-
-/// Where a snapshot goes, and how.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Choice {
-    /// The snapshot's own instance when absent.
-    pub(super) target: Option<InstanceId>,
-    pub(super) credentials: CredentialChoice,
-    /// Set the variables that the target lacks and that are not secret.
-    pub(super) add_env: bool,
-}
 
 /// A restore that may begin.
 struct Ready {

@@ -14,8 +14,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{
-    Error, Snapshot, SnapshotKind, Snapshots, http::default_name, model::Label,
-    plan::CredentialChoice, restore::Choice,
+    Error, Snapshot, SnapshotKind, Snapshots,
+    http::default_name,
+    model::Label,
+    plan::{Choice, CredentialChoice},
 };
 use crate::{
     access::http::magic_of,

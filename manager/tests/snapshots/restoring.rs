@@ -4,7 +4,7 @@ use sqlx::PgPool;
 
 use crate::{
     flows::{deploy, flows, found, list, over, password, plan, restore, take},
-    support::instances::Bench,
+    support::instances::{Bench, eventually},
 };
 
 #[sqlx::test(migrator = "openflow_manager::db::MIGRATOR")]
@@ -65,6 +65,7 @@ async fn what_does_not_become_healthy_is_put_back(pool: PgPool) {
     deploy(&bench, &it, &flows("bad"), &password("one"));
     let bad = take(&bench, &it, "bad").await;
     deploy(&bench, &it, &flows("good"), &password("two"));
+    let before = bench.runtime.count(Op::Start, it.key());
     bench.runtime.set_probe(it.key(), FakeProbe::Never);
     let begun = restore(&bench, &bad, Value::Null).await.expect(202);
     bench
@@ -72,6 +73,12 @@ async fn what_does_not_become_healthy_is_put_back(pool: PgPool) {
             found(&bench, &it).0 == flows("bad")
         })
         .await;
+    let probes = bench.runtime.count(Op::Probe, it.key());
+    eventually("it is started and looked at", async || {
+        let started = bench.runtime.count(Op::Start, it.key()) > before;
+        (started && bench.runtime.count(Op::Probe, it.key()) > probes + 1).then_some(())
+    })
+    .await;
     bench.t.clock.advance(chrono::TimeDelta::seconds(121));
     bench
         .until_it(&it, "it was put back", |_| {

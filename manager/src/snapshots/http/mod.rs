@@ -12,8 +12,7 @@ use super::{
     diff::SnapshotDiff,
     model::Label,
     pipelines,
-    plan::{CredentialChoice, RestorePlan},
-    restore::Choice,
+    plan::{Choice, CredentialChoice, RestorePlan},
 };
 use crate::{
     instances::restores::RestoreView,

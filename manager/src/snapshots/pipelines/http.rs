@@ -15,8 +15,7 @@ use crate::{
     snapshots::{
         Error, Snapshots,
         http::{DryRun, SnapshotView},
-        plan::{CredentialChoice, RestorePlan},
-        restore::Choice,
+        plan::{Choice, CredentialChoice, RestorePlan},
     },
     web::{Auth, Json, PageView, Path, Problem, Query},
 };

@@ -8,8 +8,11 @@ use crate::{
     instances::restores::Restore,
     kernel::{Actor, DomainError as _, InstanceId, Kind, PipelineId, ProjectId},
     snapshots::{
-        Error, Snapshot, Snapshots, diff::Side, model::Label, plan::RestorePlan, plan::Source,
-        restore::Choice, service::Taking,
+        Error, Snapshot, Snapshots,
+        diff::Side,
+        model::Label,
+        plan::{Choice, RestorePlan, Source},
+        service::Taking,
     },
 };
 
