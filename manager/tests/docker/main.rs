@@ -12,5 +12,6 @@ mod hardening;
 mod isolation;
 mod network;
 mod once;
+mod rehearsal;
 mod support;
 mod watching;

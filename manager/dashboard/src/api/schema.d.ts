@@ -80,6 +80,105 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/backups/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One backup */
+        get: operations["getBackupsById"];
+        put?: never;
+        post?: never;
+        /**
+         * Removes a backup and its file
+         * @description One that waits or runs is cancelled.
+         */
+        delete: operations["deleteBackupsById"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/backups/{id}/download": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The archive, as a file
+         * @description A `.tar.gz` that any tar opens. `Range` asks for a part of it.
+         */
+        get: operations["getBackupsByIdDownload"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/backups/{id}/fetch": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Fetches a backup's file back from the bucket
+         * @description For a file that is gone here: afterwards the backup can be restored and downloaded again.
+         */
+        post: operations["postBackupsByIdFetch"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/backups/{id}/restore": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Puts a backup back
+         * @description The instance runs on while the files are put beside; then it is stopped, its data folder is exchanged, and it is
+         *     started. When it does not become healthy, what was there before is put back.
+         */
+        post: operations["postBackupsByIdRestore"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/backups/{id}/verify": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Tries whether a backup can be restored */
+        post: operations["postBackupsByIdVerify"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/health": {
         parameters: {
             query?: never;
@@ -185,6 +284,64 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/instances/{id}/backup-policy": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** When an instance is backed up */
+        get: operations["getInstancesByIdBackupPolicy"];
+        /** Gives an instance times of its own */
+        put: operations["putInstancesByIdBackupPolicy"];
+        post?: never;
+        /** Back to the installation's times */
+        delete: operations["deleteInstancesByIdBackupPolicy"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/instances/{id}/backups": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** An instance's backups, newest first */
+        get: operations["getInstancesByIdBackups"];
+        put?: never;
+        /** Backs an instance up now */
+        post: operations["postInstancesByIdBackups"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/instances/{id}/backups/upload": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Brings an archive as a backup of the instance
+         * @description The body is a file that was downloaded from a backup, of this installation or of one with the same
+         *     OPENFLOW_SECRET_KEYS. It is read whole and checked before it is taken.
+         */
+        post: operations["postInstancesByIdBackupsUpload"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/instances/{id}/env": {
         parameters: {
             query?: never;
@@ -265,6 +422,41 @@ export interface paths {
         get: operations["getInstancesByIdRestores"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/instances/{id}/snapshots": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** An instance's snapshots, newest first */
+        get: operations["getInstancesByIdSnapshots"];
+        put?: never;
+        /** Takes a snapshot; the instance runs on */
+        post: operations["postInstancesByIdSnapshots"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/instances/{id}/snapshots/import": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** A new snapshot out of a file */
+        post: operations["postInstancesByIdSnapshotsImport"];
         delete?: never;
         options?: never;
         head?: never;
@@ -473,6 +665,46 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/pipelines/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One pipeline */
+        get: operations["getPipelinesById"];
+        /** Replaces a pipeline's name and stages */
+        put: operations["putPipelinesById"];
+        post?: never;
+        /** Removes a pipeline; its instances stay */
+        delete: operations["deletePipelinesById"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/pipelines/{id}/promote": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Puts a stage's flows into the next stage
+         * @description A snapshot of the stage is taken and restored into the next one. With `dryRun=true` the answer is a `RestorePlan`, and
+         *     nothing is done.
+         */
+        post: operations["postPipelinesByIdPromote"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/projects": {
         parameters: {
             query?: never;
@@ -512,6 +744,23 @@ export interface paths {
         head?: never;
         /** Rename a project */
         patch: operations["patchProjectsById"];
+        trace?: never;
+    };
+    "/api/v1/projects/{id}/backups": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A project's backups, newest first, those of deleted instances too */
+        get: operations["getProjectsByIdBackups"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
         trace?: never;
     };
     "/api/v1/projects/{id}/events": {
@@ -702,6 +951,24 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/projects/{id}/pipelines": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A project's pipelines, by name */
+        get: operations["getProjectsByIdPipelines"];
+        put?: never;
+        /** Makes a pipeline */
+        post: operations["postProjectsByIdPipelines"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/restores/{id}": {
         parameters: {
             query?: never;
@@ -731,6 +998,80 @@ export interface paths {
         put?: never;
         /** Make the first administrator, once, and sign in */
         post: operations["postSetup"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/snapshots/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One snapshot, with its flows */
+        get: operations["getSnapshotsById"];
+        put?: never;
+        post?: never;
+        /** Removes a snapshot */
+        delete: operations["deleteSnapshotsById"];
+        options?: never;
+        head?: never;
+        /** Renames a snapshot */
+        patch: operations["patchSnapshotsById"];
+        trace?: never;
+    };
+    "/api/v1/snapshots/{id}/diff": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What changed from a snapshot to another one, or to what runs now */
+        get: operations["getSnapshotsByIdDiff"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/snapshots/{id}/export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** A snapshot as a file, with its credentials below a passphrase */
+        post: operations["postSnapshotsByIdExport"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/snapshots/{id}/restore": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Puts a snapshot into its instance or another one
+         * @description The instance is stopped, its flows and credentials are replaced, missing modules are installed; when it does not
+         *     become healthy, what was there is put back. With `dryRun=true` the answer is a `RestorePlan`, and nothing is done.
+         */
+        post: operations["postSnapshotsByIdRestore"];
         delete?: never;
         options?: never;
         head?: never;
@@ -907,6 +1248,115 @@ export interface components {
             name: string;
             type: string;
         };
+        /** @description A copy of an instance's whole data folder. */
+        Backup: {
+            /** Format: date-time */
+            createdAt: string;
+            /**
+             * Format: int64
+             * @description Of the files in it.
+             */
+            dataBytes?: number | null;
+            /** @description Why it is not good. */
+            detail?: string | null;
+            engine: components["schemas"]["Engine"];
+            /** @description Empty when it is not known. */
+            engineVersion: string;
+            /** Format: int64 */
+            files?: number | null;
+            /** Format: date-time */
+            finishedAt?: string | null;
+            /**
+             * Format: int64
+             * @description How long the instance stood still for it; `null` when it did not.
+             */
+            freezeMs?: number | null;
+            id: components["schemas"]["BackupId"];
+            /** @description A backup outlives its instance. */
+            instanceExists: boolean;
+            instanceId: components["schemas"]["InstanceId"];
+            /** @description When the backup was made. */
+            instanceName: string;
+            offsite: components["schemas"]["BackupOffsite"];
+            progress?: components["schemas"]["BackupProgress"] | null;
+            projectId: components["schemas"]["ProjectId"];
+            requestedBy: string;
+            /** @description Of the archive, hexadecimal. */
+            sha256?: string | null;
+            /**
+             * Format: int64
+             * @description Of the archive.
+             */
+            sizeBytes?: number | null;
+            /** @description What could not be read, at most 20 of it. */
+            skipped: components["schemas"]["SkippedFile"][];
+            /** Format: date-time */
+            startedAt?: string | null;
+            status: components["schemas"]["BackupStatus"];
+            trigger: components["schemas"]["Trigger"];
+            verification: components["schemas"]["BackupVerification"];
+        };
+        /**
+         * Format: uuid
+         * @description UUIDv7: sorts by the time it was drawn.
+         */
+        BackupId: string;
+        /** @description How many days, weeks and months one backup each is kept of. */
+        BackupKeep: {
+            /** Format: int32 */
+            daily: number;
+            /** Format: int32 */
+            monthly: number;
+            /** Format: int32 */
+            weekly: number;
+        };
+        /** @description The copy in the bucket. */
+        BackupOffsite: {
+            /** Format: date-time */
+            at?: string | null;
+            detail?: string | null;
+            status: components["schemas"]["OffsiteStatus"];
+        };
+        /** @description When an instance is backed up, and what is kept. */
+        BackupPolicy: {
+            enabled: boolean;
+            /** @description The instance has none of its own; these are the installation's settings. */
+            inherited: boolean;
+            keep?: components["schemas"]["BackupKeep"] | null;
+            /**
+             * Format: date-time
+             * @description When its next backup is begun at the earliest.
+             */
+            nextAt?: string | null;
+            /**
+             * @description Minute, hour, day of month, month, day of week, in UTC; `null` in a
+             *     policy of its own: the installation's.
+             */
+            schedule?: string | null;
+        };
+        BackupProgress: {
+            /** Format: int64 */
+            doneBytes: number;
+            /**
+             * Format: int64
+             * @description It may still grow.
+             */
+            totalBytes: number;
+        };
+        /**
+         * @description Only `good` and `partial` ones can be restored.
+         * @enum {string}
+         */
+        BackupStatus: "pending" | "running" | "good" | "partial" | "failed";
+        /** @description Whether it was tried that the backup can be restored. */
+        BackupVerification: {
+            /** Format: date-time */
+            at?: string | null;
+            /** @description What was wrong. */
+            detail?: string | null;
+            level?: components["schemas"]["VerificationLevel"] | null;
+            status: components["schemas"]["VerificationStatus"];
+        };
         CreateInstance: {
             env?: components["schemas"]["EnvVar"][];
             /** @description For people, 1 to 100 characters. */
@@ -962,6 +1412,23 @@ export interface components {
             /** @description `ofp_…`, shown this once. */
             token: string;
         };
+        /**
+         * @description Whose credentials win where both have some.
+         * @enum {string}
+         */
+        CredentialChoice: "snapshot" | "keep";
+        CredentialsDiff: {
+            /** @description Ids of the nodes whose credentials differ, or are on one side only. */
+            changed: string[];
+        };
+        CredentialsPlan: {
+            /** @description So many nodes get theirs from the snapshot. */
+            carried: number;
+            /** @description So many keep the target's own. */
+            kept: number;
+            /** @description Nodes that have credentials in the target and would have none. */
+            missing: components["schemas"]["FlowNodeRef"][];
+        };
         DependencyState: {
             /** @description What is wrong and what to do, or which one it is. */
             detail?: string | null;
@@ -978,6 +1445,23 @@ export interface components {
          * @enum {string}
          */
         Engine: "node-red" | "n8n";
+        EnginePlan: {
+            compatible: boolean;
+            here: string;
+            snapshot: string;
+        };
+        /** @description Names of variables. Of secret ones no change shows but that of being secret. */
+        EnvDiff: {
+            added: string[];
+            changed: string[];
+            removed: string[];
+        };
+        EnvPlan: {
+            /** @description Names with other values, which stay. */
+            differ: string[];
+            /** @description What the target lacks; `addEnv` sets those that are not secret. */
+            missing: components["schemas"]["MissingVar"][];
+        };
         /** @description One environment variable of a container. */
         EnvVar: {
             name: string;
@@ -989,9 +1473,43 @@ export interface components {
              */
             value?: string | null;
         };
+        ExportSnapshot: {
+            /** @description 12 to 256 characters. Whoever knows it can read the credentials. */
+            passphrase: components["schemas"]["Secret"];
+        };
+        FieldChange: {
+            field: string;
+            from: Record<string, never> | unknown[] | string | number | boolean | null;
+            to: Record<string, never> | unknown[] | string | number | boolean | null;
+        };
+        /** @description A node; subflows, groups and configuration nodes are nodes, too. */
+        FlowNodeRef: {
+            id: string;
+            name: string;
+            /**
+             * @description The id of the tab or subflow that it is on; none for a configuration
+             *     node.
+             */
+            tab?: string | null;
+            tabLabel?: string | null;
+            type: string;
+        };
+        FlowWire: {
+            from: string;
+            /** @description Of `from`'s outputs, from 0. */
+            port: number;
+            to: string;
+        };
         Health: {
             status: components["schemas"]["Overall"];
             version: string;
+        };
+        ImportSnapshot: {
+            /** @description The file's when absent. */
+            name?: string | null;
+            passphrase: components["schemas"]["Secret"];
+            /** @description The file that an export gave. */
+            snapshot: components["schemas"]["SnapshotFile"];
         };
         Instance: {
             aliases: string[];
@@ -1070,12 +1588,43 @@ export interface components {
             role: components["schemas"]["Role"];
             userId: components["schemas"]["UserId"];
         };
+        MissingVar: {
+            name: string;
+            secret: boolean;
+        };
         /** @description An npm module that the engine loads nodes from. */
         Module: {
             /** @description As in the npm registry, `@scope/name` or `name`. */
             name: string;
             /** @description An exact version; the newest when absent. */
             version?: string | null;
+        };
+        ModuleChange: {
+            from: string;
+            name: string;
+            to: string;
+        };
+        ModuleDiffers: {
+            here: string;
+            name: string;
+            snapshot: string;
+        };
+        /** @description A palette module as it is installed. */
+        ModuleVersion: {
+            name: string;
+            /** @description Empty when it is not known. */
+            version: string;
+        };
+        ModulesDiff: {
+            added: components["schemas"]["ModuleVersion"][];
+            changed: components["schemas"]["ModuleChange"][];
+            removed: components["schemas"]["ModuleVersion"][];
+        };
+        ModulesPlan: {
+            /** @description Present in another version, which stays. */
+            differ: components["schemas"]["ModuleDiffers"][];
+            /** @description What the target lacks; installed with the restore. */
+            install: components["schemas"]["ModuleVersion"][];
         };
         MqttClient: {
             /** Format: date-time */
@@ -1182,6 +1731,21 @@ export interface components {
             /** @description Over WebSocket, with the path. */
             websocket?: string | null;
         };
+        NodeChange: components["schemas"]["FlowNodeRef"] & {
+            fields: components["schemas"]["FieldChange"][];
+            /** @description Nothing but its place on the canvas changed. */
+            moved: boolean;
+        };
+        NodesDiff: {
+            added: components["schemas"]["FlowNodeRef"][];
+            changed: components["schemas"]["NodeChange"][];
+            removed: components["schemas"]["FlowNodeRef"][];
+        };
+        /**
+         * @description The copy in the bucket.
+         * @enum {string}
+         */
+        OffsiteStatus: "off" | "pending" | "uploading" | "done" | "failed";
         /** @enum {string} */
         Overall: "ok" | "degraded" | "unavailable";
         /** @description A list's JSON. */
@@ -1209,6 +1773,58 @@ export interface components {
                 id: components["schemas"]["AuditId"];
                 projectId?: components["schemas"]["ProjectId"] | null;
                 target: components["schemas"]["AuditTarget"];
+            }[];
+            /** @description Pass it as `cursor` for the next page; `null` on the last one. */
+            nextCursor?: string | null;
+        };
+        /** @description A list's JSON. */
+        PageView_Backup: {
+            items: {
+                /** Format: date-time */
+                createdAt: string;
+                /**
+                 * Format: int64
+                 * @description Of the files in it.
+                 */
+                dataBytes?: number | null;
+                /** @description Why it is not good. */
+                detail?: string | null;
+                engine: components["schemas"]["Engine"];
+                /** @description Empty when it is not known. */
+                engineVersion: string;
+                /** Format: int64 */
+                files?: number | null;
+                /** Format: date-time */
+                finishedAt?: string | null;
+                /**
+                 * Format: int64
+                 * @description How long the instance stood still for it; `null` when it did not.
+                 */
+                freezeMs?: number | null;
+                id: components["schemas"]["BackupId"];
+                /** @description A backup outlives its instance. */
+                instanceExists: boolean;
+                instanceId: components["schemas"]["InstanceId"];
+                /** @description When the backup was made. */
+                instanceName: string;
+                offsite: components["schemas"]["BackupOffsite"];
+                progress?: components["schemas"]["BackupProgress"] | null;
+                projectId: components["schemas"]["ProjectId"];
+                requestedBy: string;
+                /** @description Of the archive, hexadecimal. */
+                sha256?: string | null;
+                /**
+                 * Format: int64
+                 * @description Of the archive.
+                 */
+                sizeBytes?: number | null;
+                /** @description What could not be read, at most 20 of it. */
+                skipped: components["schemas"]["SkippedFile"][];
+                /** Format: date-time */
+                startedAt?: string | null;
+                status: components["schemas"]["BackupStatus"];
+                trigger: components["schemas"]["Trigger"];
+                verification: components["schemas"]["BackupVerification"];
             }[];
             /** @description Pass it as `cursor` for the next page; `null` on the last one. */
             nextCursor?: string | null;
@@ -1350,6 +1966,22 @@ export interface components {
             nextCursor?: string | null;
         };
         /** @description A list's JSON. */
+        PageView_Pipeline: {
+            items: {
+                /** Format: date-time */
+                createdAt: string;
+                id: components["schemas"]["PipelineId"];
+                name: string;
+                projectId: components["schemas"]["ProjectId"];
+                /** @description In the order of promotion. A deleted instance is gone from it. */
+                stages: components["schemas"]["PipelineStage"][];
+                /** Format: date-time */
+                updatedAt: string;
+            }[];
+            /** @description Pass it as `cursor` for the next page; `null` on the last one. */
+            nextCursor?: string | null;
+        };
+        /** @description A list's JSON. */
         PageView_ProjectView: {
             items: {
                 /** Format: date-time */
@@ -1414,6 +2046,40 @@ export interface components {
                  */
                 lastSeenAt: string;
                 userAgent: string;
+            }[];
+            /** @description Pass it as `cursor` for the next page; `null` on the last one. */
+            nextCursor?: string | null;
+        };
+        /** @description A list's JSON. */
+        PageView_Snapshot: {
+            items: {
+                /** @description Who took it, as they were called. */
+                author: string;
+                /** Format: date-time */
+                createdAt: string;
+                /**
+                 * Format: int32
+                 * @description How many nodes have credentials. They are sealed, and in no answer.
+                 */
+                credentials: number;
+                description: string;
+                engine: components["schemas"]["Engine"];
+                /** @description Empty when the stack's image does not say. */
+                engineVersion: string;
+                /** @description Secret ones without their value. */
+                env: components["schemas"]["EnvVar"][];
+                id: components["schemas"]["SnapshotId"];
+                instanceId: components["schemas"]["InstanceId"];
+                kind: components["schemas"]["SnapshotKind"];
+                modules: components["schemas"]["ModuleVersion"][];
+                name: string;
+                /** Format: int32 */
+                nodes: number;
+                projectId: components["schemas"]["ProjectId"];
+                /** Format: int64 */
+                sizeBytes: number;
+                /** Format: int32 */
+                tabs: number;
             }[];
             /** @description Pass it as `cursor` for the next page; `null` on the last one. */
             nextCursor?: string | null;
@@ -1519,6 +2185,11 @@ export interface components {
             publish?: string[] | null;
             subscribe?: string[] | null;
         };
+        /** @description What is absent stays. */
+        PatchSnapshot: {
+            description?: string | null;
+            name?: string | null;
+        };
         PatchStack: {
             /** @description `true` makes it the default of its engine. */
             isDefault?: boolean | null;
@@ -1533,6 +2204,29 @@ export interface components {
             name?: string | null;
             resources?: components["schemas"]["Resources"] | null;
             stackId?: components["schemas"]["StackId"] | null;
+        };
+        Pipeline: {
+            /** Format: date-time */
+            createdAt: string;
+            id: components["schemas"]["PipelineId"];
+            name: string;
+            projectId: components["schemas"]["ProjectId"];
+            /** @description In the order of promotion. A deleted instance is gone from it. */
+            stages: components["schemas"]["PipelineStage"][];
+            /** Format: date-time */
+            updatedAt: string;
+        };
+        /**
+         * Format: uuid
+         * @description UUIDv7: sorts by the time it was drawn.
+         */
+        PipelineId: string;
+        PipelineStage: {
+            instanceId: components["schemas"]["InstanceId"];
+            instanceName: string;
+            /** @description Only an owner promotes to it. */
+            needsOwner: boolean;
+            subdomain: string;
         };
         /**
          * @description An RFC 9457 answer (`application/problem+json`). The only error type that a
@@ -1581,6 +2275,17 @@ export interface components {
             /** Format: date-time */
             updatedAt: string;
         };
+        PromotePipeline: {
+            /** @description Set the variables that the next stage lacks and that are not secret. */
+            addEnv?: boolean;
+            credentials?: components["schemas"]["CredentialChoice"];
+            /** @description The stage that is promoted from. */
+            instanceId: components["schemas"]["InstanceId"];
+        };
+        Promotion: {
+            restore: components["schemas"]["Restore"];
+            snapshot: components["schemas"]["Snapshot"];
+        };
         PublishBody: {
             encoding?: components["schemas"]["Encoding"];
             /** @description At most 256 KiB; in base64 for `"encoding": "base64"`. */
@@ -1595,8 +2300,26 @@ export interface components {
             /** @description Below the project's root: 1 to 4096 bytes without `+` and `#`, not beginning with `$`. */
             topic: string;
         };
+        PutBackupPolicy: {
+            enabled: boolean;
+            keep?: components["schemas"]["BackupKeep"] | null;
+            /** @description Five fields in UTC, such as `30 3 * * 1-5`; `null`: the installation's. */
+            schedule?: string | null;
+        };
         PutEnv: {
             items: components["schemas"]["EnvVar"][];
+        };
+        PutPipeline: {
+            /** @description 1 to 100 characters, once in the project. */
+            name: string;
+            /** @description 2 to 20, in the order of promotion. */
+            stages: components["schemas"]["PutStage"][];
+        };
+        PutStage: {
+            /** @description One of the project's instances. */
+            instanceId: components["schemas"]["InstanceId"];
+            /** @description Only an owner promotes to it. */
+            needsOwner?: boolean;
         };
         Readiness: {
             /**
@@ -1654,16 +2377,48 @@ export interface components {
             sourceName: string;
             state: components["schemas"]["RestoreState"];
         };
+        /** @description Nothing: into the instance that the backup was made of. */
+        RestoreBackup: {
+            instanceId?: components["schemas"]["InstanceId"] | null;
+            newInstance?: components["schemas"]["RestoreIntoNew"] | null;
+        };
         /**
          * Format: uuid
          * @description UUIDv7: sorts by the time it was drawn.
          */
         RestoreId: string;
+        RestoreIntoNew: {
+            /** @description For people, 1 to 100 characters. */
+            name: string;
+            projectId?: components["schemas"]["ProjectId"] | null;
+            /** @description 1 to 63 of `[a-z0-9-]`, unique over the installation. */
+            subdomain: string;
+        };
+        /** @description What a restore would do to the instance. */
+        RestorePlan: {
+            /** @description Why it would be refused; empty when it would not. */
+            blockers: string[];
+            credentials: components["schemas"]["CredentialsPlan"];
+            /** @description From what runs there to the snapshot. */
+            diff: components["schemas"]["SnapshotDiff"];
+            engine: components["schemas"]["EnginePlan"];
+            env: components["schemas"]["EnvPlan"];
+            instanceId: components["schemas"]["InstanceId"];
+            modules: components["schemas"]["ModulesPlan"];
+            /** @description What hinders nothing and is worth knowing. */
+            warnings: string[];
+        };
         RestoreProgress: {
             /** Format: int64 */
             doneBytes: number;
             /** Format: int64 */
             totalBytes: number;
+        };
+        RestoreSnapshot: {
+            /** @description Set the variables that the instance lacks and that are not secret. */
+            addEnv?: boolean;
+            credentials?: components["schemas"]["CredentialChoice"];
+            instanceId?: components["schemas"]["InstanceId"] | null;
         };
         /**
          * @description How far a restore is. The last three are final.
@@ -1722,6 +2477,11 @@ export interface components {
             /** @description Whether the first administrator is still to be made. */
             needed: boolean;
         };
+        /** @description A file that is not in the archive. */
+        SkippedFile: {
+            path: string;
+            reason: string;
+        };
         SleepView: {
             /**
              * Format: int32
@@ -1733,6 +2493,92 @@ export interface components {
              * @description Stopped after so many.
              */
             stopAfterMinutes: number;
+        };
+        /** @description An instance's flows as they were at a time. */
+        Snapshot: {
+            /** @description Who took it, as they were called. */
+            author: string;
+            /** Format: date-time */
+            createdAt: string;
+            /**
+             * Format: int32
+             * @description How many nodes have credentials. They are sealed, and in no answer.
+             */
+            credentials: number;
+            description: string;
+            engine: components["schemas"]["Engine"];
+            /** @description Empty when the stack's image does not say. */
+            engineVersion: string;
+            /** @description Secret ones without their value. */
+            env: components["schemas"]["EnvVar"][];
+            id: components["schemas"]["SnapshotId"];
+            instanceId: components["schemas"]["InstanceId"];
+            kind: components["schemas"]["SnapshotKind"];
+            modules: components["schemas"]["ModuleVersion"][];
+            name: string;
+            /** Format: int32 */
+            nodes: number;
+            projectId: components["schemas"]["ProjectId"];
+            /** Format: int64 */
+            sizeBytes: number;
+            /** Format: int32 */
+            tabs: number;
+        };
+        /** @description What changed on the way from one state to the other. */
+        SnapshotDiff: {
+            credentials: components["schemas"]["CredentialsDiff"];
+            env: components["schemas"]["EnvDiff"];
+            from: components["schemas"]["SnapshotDiffSide"];
+            /** @description Nothing differs. */
+            identical: boolean;
+            modules: components["schemas"]["ModulesDiff"];
+            nodes: components["schemas"]["NodesDiff"];
+            tabs: components["schemas"]["TabsDiff"];
+            to: components["schemas"]["SnapshotDiffSide"];
+            wires: components["schemas"]["WiresDiff"];
+        };
+        /** @description One of the two: a snapshot, or what runs now (all but the name `null`). */
+        SnapshotDiffSide: {
+            /** Format: date-time */
+            createdAt?: string | null;
+            id?: components["schemas"]["SnapshotId"] | null;
+            name: string;
+        };
+        /**
+         * @description A snapshot below a passphrase: argon2id (64 MiB, 3 passes) over `salt`
+         *     gives the key, `sealed` is nonce (24 bytes) and XChaCha20-Poly1305 of
+         *     compressed JSON, with the fields before `checksum` as associated data.
+         */
+        SnapshotFile: {
+            /** @description SHA-256 of all the others, in hex. */
+            checksum: string;
+            /** Format: date-time */
+            createdAt: string;
+            engine: components["schemas"]["Engine"];
+            engineVersion: string;
+            /** @description `openflow-snapshot`. */
+            format: string;
+            name: string;
+            /** @description 16 bytes in base64. */
+            salt: string;
+            /** @description Base64. */
+            sealed: string;
+            /** Format: int32 */
+            version: number;
+        };
+        /**
+         * Format: uuid
+         * @description UUIDv7: sorts by the time it was drawn.
+         */
+        SnapshotId: string;
+        /**
+         * @description Why a snapshot was taken.
+         * @enum {string}
+         */
+        SnapshotKind: "manual" | "auto" | "before-restore";
+        SnapshotWithFlows: components["schemas"]["Snapshot"] & {
+            /** @description The engine's nodes, as it keeps them. */
+            flows: Record<string, never>[];
         };
         /**
          * @description What an instance is restored from.
@@ -1795,6 +2641,24 @@ export interface components {
          * @enum {string}
          */
         Status: "creating" | "starting" | "running" | "unhealthy" | "crashed" | "safe_mode" | "sleeping" | "stopping" | "stopped" | "failed" | "deleting";
+        TabChange: components["schemas"]["TabRef"] & {
+            fields: components["schemas"]["FieldChange"][];
+        };
+        TabRef: {
+            id: string;
+            label: string;
+        };
+        TabsDiff: {
+            added: components["schemas"]["TabRef"][];
+            changed: components["schemas"]["TabChange"][];
+            removed: components["schemas"]["TabRef"][];
+        };
+        TakeSnapshot: {
+            /** @description At most 2000 characters. */
+            description?: string | null;
+            /** @description At most 100 characters; the time when absent. */
+            name?: string | null;
+        };
         Template: {
             /** Format: date-time */
             createdAt: string;
@@ -1874,6 +2738,11 @@ export interface components {
             /** @description Those that changed. */
             topics: components["schemas"]["TopicView"][];
         };
+        /**
+         * @description Why a backup was made.
+         * @enum {string}
+         */
+        Trigger: "schedule" | "manual" | "upload";
         /** @description What is absent stays as it is. */
         UpdateUserBody: {
             disabled?: boolean | null;
@@ -1896,6 +2765,16 @@ export interface components {
             isAdmin: boolean;
             name: string;
         };
+        /**
+         * @description How deep a verification goes.
+         * @enum {string}
+         */
+        VerificationLevel: "read" | "rehearsed";
+        /**
+         * @description Whether it was tried that the backup can be restored.
+         * @enum {string}
+         */
+        VerificationStatus: "none" | "pending" | "running" | "good" | "failed";
         WebhookAccess: {
             mode: components["schemas"]["WebhookMode"];
             /** @description With `basic`. */
@@ -1913,6 +2792,10 @@ export interface components {
          * @enum {string}
          */
         WebhookMode: "open" | "basic" | "bearer";
+        WiresDiff: {
+            added: components["schemas"]["FlowWire"][];
+            removed: components["schemas"]["FlowWire"][];
+        };
     };
     responses: never;
     parameters: never;
@@ -2033,6 +2916,190 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["MeView"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getBackupsById: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["schemas"]["BackupId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Backup"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    deleteBackupsById: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["schemas"]["BackupId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getBackupsByIdDownload: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["schemas"]["BackupId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/gzip": number[];
+                };
+            };
+            206: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/gzip": number[];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    postBackupsByIdFetch: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["schemas"]["BackupId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Backup"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    postBackupsByIdRestore: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["schemas"]["BackupId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["RestoreBackup"] | null;
+            };
+        };
+        responses: {
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Restore"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    postBackupsByIdVerify: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["schemas"]["BackupId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Backup"];
                 };
             };
             "4XX": {
@@ -2291,6 +3358,191 @@ export interface operations {
             };
         };
     };
+    getInstancesByIdBackupPolicy: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["schemas"]["InstanceId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BackupPolicy"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    putInstancesByIdBackupPolicy: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["schemas"]["InstanceId"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PutBackupPolicy"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BackupPolicy"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    deleteInstancesByIdBackupPolicy: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["schemas"]["InstanceId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getInstancesByIdBackups: {
+        parameters: {
+            query?: {
+                /** @description How many items at the most: 1 to 200, 50 when absent. */
+                limit?: number;
+                /** @description `nextCursor` of the page before. */
+                cursor?: string;
+            };
+            header?: never;
+            path: {
+                id: components["schemas"]["InstanceId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PageView_Backup"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    postInstancesByIdBackups: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["schemas"]["InstanceId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Backup"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    postInstancesByIdBackupsUpload: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["schemas"]["InstanceId"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/gzip": number[];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Backup"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     getInstancesByIdEnv: {
         parameters: {
             query?: never;
@@ -2471,6 +3723,108 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["PageView_Restore"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getInstancesByIdSnapshots: {
+        parameters: {
+            query?: {
+                /** @description Only of that kind. */
+                kind?: components["schemas"]["SnapshotKind"];
+                /** @description How many items at the most: 1 to 200, 50 when absent. */
+                limit?: number;
+                /** @description `nextCursor` of the page before. */
+                cursor?: string;
+            };
+            header?: never;
+            path: {
+                id: components["schemas"]["InstanceId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PageView_Snapshot"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    postInstancesByIdSnapshots: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["schemas"]["InstanceId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["TakeSnapshot"] | null;
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Snapshot"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    postInstancesByIdSnapshotsImport: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["schemas"]["InstanceId"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ImportSnapshot"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Snapshot"];
                 };
             };
             "4XX": {
@@ -2892,6 +4246,139 @@ export interface operations {
             };
         };
     };
+    getPipelinesById: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["schemas"]["PipelineId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Pipeline"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    putPipelinesById: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["schemas"]["PipelineId"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PutPipeline"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Pipeline"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    deletePipelinesById: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["schemas"]["PipelineId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    postPipelinesByIdPromote: {
+        parameters: {
+            query?: {
+                /** @description Only tell what would be done. */
+                dryRun?: boolean;
+            };
+            header?: never;
+            path: {
+                id: components["schemas"]["PipelineId"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PromotePipeline"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RestorePlan"];
+                };
+            };
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Promotion"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     getProjects: {
         parameters: {
             query?: {
@@ -3037,6 +4524,40 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ProjectView"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getProjectsByIdBackups: {
+        parameters: {
+            query?: {
+                /** @description How many items at the most: 1 to 200, 50 when absent. */
+                limit?: number;
+                /** @description `nextCursor` of the page before. */
+                cursor?: string;
+            };
+            header?: never;
+            path: {
+                id: components["schemas"]["ProjectId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PageView_Backup"];
                 };
             };
             "4XX": {
@@ -3509,6 +5030,68 @@ export interface operations {
             };
         };
     };
+    getProjectsByIdPipelines: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["schemas"]["ProjectId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PageView_Pipeline"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    postProjectsByIdPipelines: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["schemas"]["ProjectId"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PutPipeline"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Pipeline"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     getRestoresById: {
         parameters: {
             query?: never;
@@ -3584,6 +5167,204 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getSnapshotsById: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["schemas"]["SnapshotId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SnapshotWithFlows"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    deleteSnapshotsById: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["schemas"]["SnapshotId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    patchSnapshotsById: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["schemas"]["SnapshotId"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PatchSnapshot"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Snapshot"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getSnapshotsByIdDiff: {
+        parameters: {
+            query?: {
+                /** @description Another snapshot's id, or `current` (as when absent): what runs now. */
+                to?: string;
+            };
+            header?: never;
+            path: {
+                id: components["schemas"]["SnapshotId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SnapshotDiff"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    postSnapshotsByIdExport: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["schemas"]["SnapshotId"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ExportSnapshot"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SnapshotFile"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    postSnapshotsByIdRestore: {
+        parameters: {
+            query?: {
+                /** @description Only tell what would be done. */
+                dryRun?: boolean;
+            };
+            header?: never;
+            path: {
+                id: components["schemas"]["SnapshotId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["RestoreSnapshot"] | null;
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RestorePlan"];
+                };
+            };
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Restore"];
+                };
             };
             "4XX": {
                 headers: {

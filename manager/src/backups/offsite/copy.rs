@@ -104,11 +104,18 @@ impl Backups {
             backups: self,
             id: backup.id,
             noted: None,
+            skipped: None,
         };
-        let bytes = tokio::select! {
-            put = offsite.put(upload, &mut noting) => put?,
-            () = stop.cancelled() => return Err(offsite::Error::Stopped.into()),
+        let put = tokio::select! {
+            put = offsite.put(upload, &mut noting) => put,
+            () = stop.cancelled() => Err(offsite::Error::Stopped),
         };
+        if put.is_err()
+            && let Some(state) = noting.skipped.take()
+        {
+            noting.note(&state).await?;
+        }
+        let bytes = put?;
         let mut tx = self.parts.db.begin_system().await?;
         let wanted = store::done(&mut tx, backup.id, self.now()).await?;
         tx.commit().await?;
@@ -125,6 +132,18 @@ struct Noting<'a> {
     backups: &'a Backups,
     id: BackupId,
     noted: Option<Instant>,
+    /// The last one that was not worth a row.
+    skipped: Option<UploadState>,
+}
+
+impl Noting<'_> {
+    /// Whether it is still wanted.
+    async fn note(&self, state: &UploadState) -> sqlx::Result<bool> {
+        let mut tx = self.backups.parts.db.begin_system().await?;
+        let wanted = store::keep_state(&mut tx, self.id, state).await?;
+        tx.commit().await?;
+        Ok(wanted)
+    }
 }
 
 #[async_trait]
@@ -133,17 +152,13 @@ impl Watch for Noting<'_> {
         let is_fresh = self.noted.is_some_and(|it| it.elapsed() < NOTED_EVERY);
         // The very first one names the upload: without it, nobody could go on.
         if is_fresh && !state.parts.is_empty() {
+            self.skipped = Some(state.clone());
             return Ok(());
         }
-        let note = async {
-            let mut tx = self.backups.parts.db.begin_system().await?;
-            let wanted = store::keep_state(&mut tx, self.id, state).await?;
-            tx.commit().await?;
-            Ok::<_, sqlx::Error>(wanted)
-        };
-        let wanted = note.await;
+        let wanted = self.note(state).await;
         let wanted = wanted.map_err(|error| offsite::Error::Refused(error.to_string()))?;
         self.noted = Some(Instant::now());
+        self.skipped = None;
         match wanted {
             true => Ok(()),
             false => Err(offsite::Error::Stopped),

@@ -9,7 +9,7 @@ use std::{
 
 use tokio::process::Command;
 
-use super::{Finding, engine, mqtt};
+use super::{Finding, engine, mqtt, offsite};
 use crate::{
     cli::{ports, up},
     config::{Config, DataConfig, Routing},
@@ -32,6 +32,7 @@ pub(super) async fn all(config: &Config) -> Vec<Finding> {
     findings.push(postgres(config).await);
     findings.extend(addresses(config));
     findings.extend(mqtt::all(config).await);
+    findings.extend(offsite::bucket(config).await);
     findings.push(data_folder(&config.data.dir));
     findings.push(keys(config));
     findings.push(disk(&config.data.dir));

@@ -3,6 +3,7 @@ mod checks;
 mod emqx;
 mod engine;
 mod mqtt;
+mod offsite;
 
 use std::process::ExitCode;
 
@@ -61,7 +62,8 @@ impl Finding {
     }
 }
 
-/// Changes nothing. Exit code 1 when something failed.
+/// Changes nothing (in the bucket for copies it writes a small object, and
+/// deletes it again). Exit code 1 when something failed.
 pub(super) async fn run(config: &Config, json: bool) -> anyhow::Result<ExitCode> {
     let findings = checks::all(config).await;
     if json {
