@@ -1,6 +1,6 @@
 /**
- * Calls that the typed client of client.ts does not fit: bodies that are files, and paths that the OpenAPI document
- * does not have yet. Refusals and a session that ended are told as there.
+ * Calls that the typed client of client.ts does not fit: bodies that are files, and paths with several kinds of answers.
+ * Refusals and a session that ended are told as there.
  */
 import { api, ok, reportSignedOut } from './client'
 import { ApiError, parseProblem } from './problem'

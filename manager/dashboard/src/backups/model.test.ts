@@ -15,6 +15,7 @@ const backup = (createdAt: string, extra: Partial<Backup> = {}): Backup => ({
   skipped: [],
   engine: 'node-red',
   engineVersion: '5.0.0',
+  requestedBy: 'schedule',
   createdAt,
   verification: { status: 'none' },
   offsite: { status: 'off' },

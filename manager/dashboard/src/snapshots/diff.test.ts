@@ -3,8 +3,8 @@ import { byTab, isLong, namesOf, summary, valueText, wireInWords } from './diff'
 import type { Diff } from './types'
 
 const empty = (): Diff => ({
-  from: { id: 'a' },
-  to: {},
+  from: { id: 'a', name: 'Monday' },
+  to: { name: 'Now' },
   tabs: { added: [], removed: [], changed: [] },
   nodes: { added: [], removed: [], changed: [] },
   wires: { added: [], removed: [] },
@@ -20,9 +20,9 @@ const diff: Diff = {
     added: [{ id: 'n1', type: 'debug', name: '', tab: 't2' }],
     removed: [{ id: 'n2', type: 'inject', name: 'Tick', tab: 't1' }],
     changed: [
-      { id: 'b1', type: 'mqtt-broker', name: 'Plant', tab: null, fields: [{ field: 'broker', from: 'a', to: 'b' }] },
+      { id: 'b1', type: 'mqtt-broker', name: 'Plant', tab: null, moved: false, fields: [{ field: 'broker', from: 'a', to: 'b' }] },
       { id: 'n3', type: 'function', name: 'Scale', tab: 't1', moved: true, fields: [{ field: 'x', from: 1, to: 2 }] },
-      { id: 'n4', type: 'change', name: '', tab: 't3', tabLabel: 'Unchanged tab', fields: [{ field: 'rules', from: null, to: [] }] },
+      { id: 'n4', type: 'change', name: '', tab: 't3', tabLabel: 'Unchanged tab', moved: false, fields: [{ field: 'rules', from: null, to: [] }] },
     ],
   },
   wires: { added: [{ from: 'n3', port: 1, to: 'n9' }], removed: [] },
@@ -52,7 +52,7 @@ test('names come from the diff, then from the flows, then the id stands for itse
 
 test('long values are read by lines', () => {
   expect(isLong({ field: 'func', from: 'a', to: 'a\nb' })).toBe(true)
-  expect(isLong({ field: 'name', from: undefined, to: 'short' })).toBe(false)
+  expect(isLong({ field: 'name', from: null, to: 'short' })).toBe(false)
   expect(isLong({ field: 'rules', from: [], to: [{ t: 'set' }] })).toBe(true)
   expect([valueText(undefined), valueText(''), valueText(0), valueText(null)]).toEqual([undefined, '', '0', undefined])
 })
