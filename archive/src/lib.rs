@@ -40,6 +40,7 @@
 //! members), `read/` (the scan of an archive and what is made of it).
 mod content;
 mod error;
+mod flush;
 mod folder;
 mod gzip;
 mod link;

@@ -13,7 +13,7 @@ use flate2::{Compress, Compression, Crc, FlushCompress, Status};
 use sha2::Digest;
 
 use super::{BLOCK, HEADER, HEADER_LENGTH, LONGEST_MEMBER, Pool};
-use crate::Sha256;
+use crate::{Sha256, flush::Flusher};
 
 pub(crate) struct Compressor {
     /// Of full length; `filled` bytes of it count.
@@ -181,6 +181,7 @@ fn write(
 ) -> io::Result<Compressed> {
     let mut hash = sha2::Sha256::new();
     let mut bytes = 0;
+    let mut flusher = Flusher::new()?;
     for answer in answers {
         let member = answer
             .recv()
@@ -188,8 +189,10 @@ fn write(
         out.write_all(&member)?;
         hash.update(&member);
         bytes += member.len() as u64;
+        flusher.wrote(&out, member.len() as u64);
         pool.give(member);
     }
+    flusher.finish()?;
     Ok(Compressed {
         file: out,
         bytes,

@@ -12,7 +12,7 @@ use std::{
 use rustix::fs::{self, AtFlags, Gid, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, Uid};
 
 use super::scan::{Meta, ROOT, Sink, Tree};
-use crate::{Error, Folder, Kind, error::During};
+use crate::{Error, Folder, Kind, error::During, flush::Flusher};
 
 pub(super) struct Unpacker {
     into: PathBuf,
@@ -22,12 +22,14 @@ pub(super) struct Unpacker {
     /// The folder that was written to last.
     open: Option<(String, OwnedFd)>,
     file: Option<File>,
+    flusher: Option<Flusher>,
     kept: bool,
 }
 
 impl Unpacker {
     pub(super) fn new(into: &Path, owner: Option<(u32, u32)>) -> Result<Self, Error> {
         let what = || format!("making the folder {}", into.display());
+        let flusher = Flusher::new().during(what)?;
         fs::mkdir(into, Mode::RWXU).during(what)?;
         let folder = Folder::open(into).during(what).inspect_err(|_| {
             // It is new and empty.
@@ -40,6 +42,7 @@ impl Unpacker {
             root: rustix::process::geteuid().is_root(),
             open: None,
             file: None,
+            flusher: Some(flusher),
             kept: false,
         })
     }
@@ -47,6 +50,8 @@ impl Unpacker {
     /// Brings all to the disk; without it, everything is removed again.
     pub(super) fn keep(mut self) -> Result<(), Error> {
         let what = || "bringing the folder to the disk".into();
+        let flushed = self.flusher.take().map_or(Ok(()), Flusher::finish);
+        flushed.during(what)?;
         fs::syncfs(&self.folder).during(what)?;
         let above = self.into.parent().filter(|above| *above != Path::new(""));
         let above = File::open(above.unwrap_or(Path::new("."))).during(what)?;
@@ -123,12 +128,14 @@ impl Sink for Unpacker {
     }
 
     fn data(&mut self, offset: u64, bytes: &[u8]) -> Result<(), Error> {
-        match &self.file {
-            Some(file) => file
-                .write_all_at(bytes, offset)
-                .during(|| "unpacking a file".into()),
-            None => Ok(()),
+        if let Some(file) = &self.file {
+            let written = file.write_all_at(bytes, offset);
+            written.during(|| "unpacking a file".into())?;
+            if let Some(flusher) = &mut self.flusher {
+                flusher.wrote(file, bytes.len() as u64);
+            }
         }
+        Ok(())
     }
 
     fn end(&mut self, path: &str, size: u64, meta: &Meta) -> Result<(), Error> {

@@ -42,6 +42,8 @@ pub enum Error {
         "The restore was given up, because nothing was heard of it for too long. Restore again."
     )]
     RestoreGivenUp,
+    #[error("Another copy of this instance's data is being made; try again in a moment.")]
+    Frozen,
     #[error("The instance is being deleted.")]
     Deleting,
     #[error("The instance is {0}; start it first.")]
@@ -90,6 +92,7 @@ impl DomainError for Error {
             | Self::Deleting
             | Self::NotRunning(_)
             | Self::RestoreUnderWay
+            | Self::Frozen
             | Self::BackupRuns
             | Self::RestoreGivenUp => Kind::Conflict,
             Self::TooManyAliases(_) | Self::TooMany(_) => Kind::LimitReached,
@@ -122,6 +125,7 @@ impl DomainError for Error {
             Self::RestoreUnderWay => "restore.under_way",
             Self::BackupRuns => "restore.backup_runs",
             Self::RestoreGivenUp => "restore.given_up",
+            Self::Frozen => "instance.frozen",
             Self::Deleting => "instance.deleting",
             Self::NotRunning(_) => "instance.not_running",
             Self::OtherEngine => "instance.other_engine",

@@ -8,43 +8,62 @@ use chrono::TimeDelta;
 use super::{Error, Instances, store};
 use crate::{kernel::InstanceId, runtime::ContainerState};
 
+/// Between two looks whether somebody else's copy is made.
+const TURN: Duration = Duration::from_millis(250);
+/// Nobody holds an instance still for so long.
+const TURNS_MAX: u32 = 120;
+
 impl Instances {
     /// Freezes the running container until [`Instances::thaw`], but no longer
-    /// than `limit`. `false` when there is nothing to freeze: it does not run,
-    /// or is on its way up or down.
+    /// than `limit`; after somebody else who does so now. `false` when there
+    /// is nothing to freeze: it does not run, or is on its way up or down.
     pub async fn freeze(&self, id: InstanceId, limit: Duration) -> Result<bool, Error> {
-        let runtime = &self.parts.runtime;
-        if !self.is_in_state(id, ContainerState::Running).await? {
-            return Ok(false);
+        for _ in 0..TURNS_MAX {
+            match self.state(id).await? {
+                Some(ContainerState::Running) if self.take_turn(id, limit).await? => {
+                    if let Err(error) = self.parts.runtime.pause(id).await {
+                        self.give_turn(id).await?;
+                        return Err(error.into());
+                    }
+                    return Ok(true);
+                }
+                Some(ContainerState::Running | ContainerState::Paused) => {
+                    tokio::time::sleep(TURN).await;
+                }
+                _ => return Ok(false),
+            }
         }
-        let limit = TimeDelta::from_std(limit).unwrap_or(TimeDelta::MAX);
-        self.set_frozen(id, Some(limit)).await?;
-        if let Err(error) = runtime.pause(id).await {
-            self.set_frozen(id, None).await?;
-            return Err(error.into());
-        }
-        Ok(true)
+        Err(Error::Frozen)
     }
 
-    /// Lets it go on. `true` when it was frozen all the while.
+    /// Lets go on what [`Instances::freeze`] froze. `true` when it was frozen
+    /// all the while.
     pub async fn thaw(&self, id: InstanceId) -> Result<bool, Error> {
-        let still = self.is_in_state(id, ContainerState::Paused).await?;
+        let still = self.state(id).await? == Some(ContainerState::Paused);
         if still {
             self.parts.runtime.unpause(id).await?;
         }
-        self.set_frozen(id, None).await?;
+        self.give_turn(id).await?;
         Ok(still)
     }
 
-    async fn is_in_state(&self, id: InstanceId, state: ContainerState) -> Result<bool, Error> {
+    async fn state(&self, id: InstanceId) -> Result<Option<ContainerState>, Error> {
         let observed = self.parts.runtime.observe(id).await?;
-        Ok(observed.is_some_and(|it| it.state == state))
+        Ok(observed.map(|it| it.state))
     }
 
-    async fn set_frozen(&self, id: InstanceId, limit: Option<TimeDelta>) -> Result<(), Error> {
-        let until = limit.map(|it| self.now() + it);
+    async fn take_turn(&self, id: InstanceId, limit: Duration) -> Result<bool, Error> {
+        let now = self.now();
+        let until = now + TimeDelta::from_std(limit).unwrap_or(TimeDelta::minutes(1));
         let mut tx = self.parts.db.begin_system().await?;
-        store::set_frozen(&mut tx, id, until).await?;
+        let taken = store::freeze(&mut tx, id, until, now).await?;
+        tx.commit().await?;
+        Ok(taken)
+    }
+
+    async fn give_turn(&self, id: InstanceId) -> Result<(), Error> {
+        let mut tx = self.parts.db.begin_system().await?;
+        store::thaw(&mut tx, id).await?;
         Ok(tx.commit().await?)
     }
 }

@@ -317,15 +317,28 @@ pub(super) async fn update(conn: &mut PgConnection, it: &Instance) -> sqlx::Resu
     Ok(())
 }
 
-pub(super) async fn set_frozen(
+/// `false` when somebody else holds it still.
+pub(super) async fn freeze(
     conn: &mut PgConnection,
     id: InstanceId,
-    until: Option<DateTime<Utc>>,
-) -> sqlx::Result<()> {
-    sqlx::query!(
-        "update instances set frozen_until = $2 where id = $1",
+    until: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> sqlx::Result<bool> {
+    let result = sqlx::query!(
+        "update instances set frozen_until = $2 where id = $1 and (frozen_until is null or frozen_until < $3)",
         id.0,
-        until
+        until,
+        now,
+    )
+    .execute(conn)
+    .await?;
+    Ok(result.rows_affected() > 0)
+}
+
+pub(super) async fn thaw(conn: &mut PgConnection, id: InstanceId) -> sqlx::Result<()> {
+    sqlx::query!(
+        "update instances set frozen_until = null where id = $1",
+        id.0
     )
     .execute(conn)
     .await?;

@@ -308,13 +308,22 @@ async fn a_frozen_instance_stays_so_until_it_is_thawed(pool: PgPool) {
     assert_eq!(bench.runtime.count(Op::Unpause, it.key()), 1);
     bench.until(&it, "running").await;
 
+    // Two copies at once: one after the other.
+    assert!(instances.freeze(it.key(), limit).await.unwrap());
+    let (second, ()) = tokio::join!(instances.freeze(it.key(), limit), async {
+        assert!(instances.thaw(it.key()).await.unwrap());
+    });
+    assert!(second.unwrap());
+    assert!(instances.thaw(it.key()).await.unwrap());
+    let thawed = bench.runtime.count(Op::Unpause, it.key());
+
     // One whose backup was killed is not left frozen.
     assert!(instances.freeze(it.key(), limit).await.unwrap());
     bench.t.clock.advance(TimeDelta::minutes(2));
     let mut bench = bench;
     bench.kill_and_start_anew().await;
     eventually("it is thawed", async || {
-        (bench.runtime.count(Op::Unpause, it.key()) == 2).then_some(())
+        (bench.runtime.count(Op::Unpause, it.key()) == thawed + 1).then_some(())
     })
     .await;
     let late = bench.t.core.instances.thaw(it.key()).await;
