@@ -22,7 +22,7 @@ use crate::runtime::{ContainerSpec, ContainerState, Error};
 const HOST_NAME_CHARS_MAX: usize = 63;
 /// When the whole host runs out of memory, tenants go before the platform.
 const OOM_SCORE_ADJ: i64 = 500;
-const TRIES: usize = 5;
+const TRIES: usize = 25; // a busy engine takes its time
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
 
 impl DockerRuntime {
