@@ -1,10 +1,9 @@
 // MQTT on the real stack: what one project says, its own instances and devices hear, and nobody else.
 import assert from 'node:assert/strict'
 import fs from 'node:fs'
-import net from 'node:net'
 import path from 'node:path'
 import { after, before, test } from 'node:test'
-import { Openflow, docker, until } from './support.mjs'
+import { Openflow, docker, freePort, until } from './support.mjs'
 import { WAYS, connect, refused, stopClients } from './mqtt-clients.mjs'
 
 const ADMIN = { OPENFLOW_ADMIN_EMAIL: 'root@example.com', OPENFLOW_ADMIN_PASSWORD: 'correct horse battery' }
@@ -47,14 +46,6 @@ after(async () => {
   }
   await openflow?.destroy()
 })
-
-async function freePort() {
-  const server = net.createServer()
-  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const { port } = server.address()
-  await new Promise((resolve) => server.close(resolve))
-  return port
-}
 
 /** A template whose flow keeps what it hears under `filters` (GET /api/heard) and says what it is told (GET /api/say). */
 async function template(stack, name, filters) {

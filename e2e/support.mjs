@@ -30,12 +30,22 @@ export async function until(what, look, limitMs = 90_000, pauseMs = 100) {
   throw new Error(`waited ${limitMs / 1000} s for ${what}; last: ${last instanceof Error ? last.stack : JSON.stringify(last)}`)
 }
 
-async function freePort() {
-  const server = net.createServer()
-  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const { port } = server.address()
-  await new Promise((resolve) => server.close(resolve))
-  return port
+const PORT_TRIES = 100
+
+/** Below those that the kernel gives to connections, which would take it again before the program listens. */
+export async function freePort() {
+  for (let tries = 0; tries < PORT_TRIES; tries += 1) {
+    const port = 15_000 + Math.floor(Math.random() * 15_000)
+    const server = net.createServer()
+    const free = await new Promise((resolve) => {
+      server.once('error', () => resolve(false))
+      server.listen(port, '127.0.0.1', () => resolve(true))
+    })
+    if (!free) continue
+    await new Promise((resolve) => server.close(resolve))
+    return port
+  }
+  throw new Error('no free port was found')
 }
 
 /** One installation: `start` and `stop` it as often as needed. */

@@ -222,7 +222,9 @@ impl FromStr for Mtime {
         if !numeric(whole) || !numeric(fraction) {
             return Err(wrong());
         }
-        let seconds: i64 = whole.parse().map_err(|_| wrong())?;
+        // With the sign: the lowest number has no positive twin.
+        let sign = if negative { "-" } else { "" };
+        let seconds: i64 = format!("{sign}{whole}").parse().map_err(|_| wrong())?;
         let padded: String = fraction
             .chars()
             .chain("000000000".chars())
@@ -231,12 +233,9 @@ impl FromStr for Mtime {
         let nanos: u32 = padded.parse().map_err(|_| wrong())?;
         Ok(match (negative, nanos) {
             (false, nanos) => Mtime { seconds, nanos },
-            (true, 0) => Mtime {
-                seconds: -seconds,
-                nanos: 0,
-            },
+            (true, 0) => Mtime { seconds, nanos: 0 },
             (true, nanos) => Mtime {
-                seconds: -seconds - 1,
+                seconds: seconds.checked_sub(1).ok_or_else(wrong)?,
                 nanos: 1_000_000_000 - nanos,
             },
         })

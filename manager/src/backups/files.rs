@@ -77,7 +77,9 @@ impl BackupFolder {
     /// Removes what was encrypted for others than these.
     pub(super) fn remove_sealed_but(&self, ids: &[BackupId]) -> io::Result<()> {
         for (path, name) in listed(&self.root)? {
-            let id = name.strip_prefix(SEALED).map(|it| it.parse::<BackupId>());
+            let id = name.strip_prefix(SEALED);
+            // What is being made ends in `.new`.
+            let id = id.map(|it| it.trim_end_matches(".new").parse::<BackupId>());
             match id {
                 None => {}
                 Some(Ok(id)) if ids.contains(&id) => {}

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     config::Config,
     db::Db,
-    installation::{self, Archive, Keys, Manifest, Place, Watch, target_of},
+    installation::{self, Archive, Keys, Manifest, NotEmptied, Place, Watch, target_of},
     kernel::SystemClock,
 };
 
@@ -71,6 +71,9 @@ async fn bring_back(
     let lock = DataLock::take(&config.data)?;
     let place = Arc::new(Place::prepare(&config.data, &archive, &target)?);
     if let Err(error) = fill(config, &place, (&archive, &keys), (&lock, watch)).await {
+        if error.is::<NotEmptied>() {
+            return Err(error.context("the restore failed. Run it again: it cleans up first"));
+        }
         let _step = Step::begin("Taking everything back");
         return Err(match place.undo() {
             Ok(()) => error.context("nothing was restored, and the data folder is as it was"),
@@ -104,11 +107,15 @@ async fn load(db: &Db, place: &Place, archive: &Archive, watch: &dyn Watch) -> a
     if place.wipes_database {
         installation::wipe(db).await?;
     }
+    installation::refuse_used(db).await?;
+    place.begin_database()?;
     installation::load(db, archive, &SystemClock, watch).await?;
     let _step = Step::begin("Putting everything in its place");
     let published = place.publish();
-    if published.is_err() {
-        installation::wipe(db).await?;
+    if published.is_err()
+        && let Err(worse) = installation::wipe(db).await
+    {
+        return Err(NotEmptied::from(worse).into());
     }
     published
 }

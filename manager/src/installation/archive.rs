@@ -17,8 +17,13 @@ use super::{
     database,
     folders::watched,
     manifest::{Kind, Manifest},
+    space::Guard,
     watch::Watch,
 };
+
+/// Of one data folder's archive; a folder has a million at the most, and each
+/// pass over it may add those that changed.
+const ENTRIES_MAX: u64 = 8_000_000;
 
 /// A backup of the installation that was read to its end and found good.
 pub struct Archive {
@@ -105,32 +110,23 @@ impl Archive {
             let _ = io::copy(&mut content, &mut writer);
         });
         let options = UnpackOptions {
-            limits: self.limits(kind),
+            // What the tar holds besides is not in any manifest: files that
+            // changed or went while they were read. The disk is the limit.
+            limits: Limits {
+                bytes: u64::MAX,
+                entries: ENTRIES_MAX,
+            },
             owner: Some(owner),
             threads: thread::available_parallelism().map_or(1, |it| it.get().min(4)),
         };
+        let guard = Guard::new(into.parent().unwrap_or(into), 0)?;
         let input = File::from(OwnedFd::from(reader));
         let progress = Progress::new();
-        let unpacked = watched(&progress, watch, None, || {
+        let unpacked = watched(&progress, watch, Some(&guard), || {
             openflow_archive::unpack(input, into, &options, &progress)
         });
         ensure!(feeder.join().is_ok(), "reading the archive panicked");
         unpacked.with_context(|| format!("{} in the archive", kind.name()))?;
         Ok(())
-    }
-
-    /// Files that changed while they were read are in it twice: generous.
-    fn limits(&self, kind: &Kind) -> Limits {
-        let instances = &self.manifest().instances;
-        let data = match kind {
-            Kind::Instance(id) => instances.iter().find(|it| it.id == *id),
-            _ => None,
-        };
-        let data = data.map_or(self.manifest().mqtt.as_ref(), |it| it.data.as_ref());
-        let (bytes, files) = data.map_or((0, 0), |it| (it.bytes, it.files));
-        Limits {
-            bytes: bytes.saturating_mul(4).saturating_add(4 << 30),
-            entries: files.saturating_mul(4).saturating_add(1_000_000),
-        }
     }
 }

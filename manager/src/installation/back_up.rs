@@ -1,5 +1,6 @@
 use std::{
     fs::{self, DirBuilder, File},
+    io::ErrorKind,
     os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
     sync::Arc,
@@ -69,18 +70,17 @@ pub async fn back_up(job: BackUp, watch: Arc<dyn Watch>) -> anyhow::Result<Made>
         output.display()
     );
     let mut dump = Dump::begin(&job.db).await?;
+    job.keys.try_on(&dump.sealed_secrets().await?)?;
     let found = instances::list_all(&mut dump.tx).await?;
     let found: Vec<InstanceInfo> = found.into_iter().map(InstanceInfo::from).collect();
     let guard = Guard::new(&folder, expected_bytes(&job, &found).await)?;
-    let beside = Beside::new(&output)?;
-    let mut out = Writer::create(&beside.partial)
-        .with_context(|| format!("cannot make {}", beside.partial.display()))?;
+    let (beside, mut out) = Beside::new(&output)?;
     out.add(&Kind::Readme, README.as_bytes())?;
     let info = database::dump(&mut dump, &mut out, &guard, &*watch).await?;
     // Old row versions are kept for it while it is open.
     drop(dump);
     let manifest = tokio::task::spawn_blocking({
-        let (handle, partial) = (Handle::current(), beside.partial.clone());
+        let (handle, spool) = (Handle::current(), beside.spool.clone());
         move || {
             Rest {
                 job,
@@ -88,12 +88,17 @@ pub async fn back_up(job: BackUp, watch: Arc<dyn Watch>) -> anyhow::Result<Made>
                 found,
                 guard,
                 watch,
-                spool: partial.with_extension("spool"),
+                spool,
             }
             .write(out, &handle)
         }
     });
     let manifest = manifest.await??;
+    ensure!(
+        !output.exists(),
+        "{} has come into being meanwhile",
+        output.display()
+    );
     fs::rename(&beside.partial, &output)?;
     File::open(&folder)?.sync_all()?;
     Ok(Made {
@@ -111,39 +116,58 @@ async fn expected_bytes(job: &BackUp, found: &[InstanceInfo]) -> u64 {
     bytes / 2
 }
 
+/// As opposed to the disk that is written to, and to somebody's Ctrl-C.
+fn is_the_folders_fault(error: &anyhow::Error) -> bool {
+    use openflow_archive::Error;
+    let error = error.downcast_ref::<Error>();
+    error.is_some_and(|it| !matches!(it, Error::Cancelled | Error::DiskFull(_)))
+}
+
 /// What is removed however the backup ends.
 struct Beside {
     partial: PathBuf,
+    spool: PathBuf,
 }
 
 impl Beside {
-    fn new(output: &Path) -> anyhow::Result<Self> {
-        let mut name = output
-            .file_name()
-            .context("give a file to make")?
-            .to_owned();
-        name.push(".partial");
-        let it = Self {
-            partial: output.with_file_name(name),
+    /// And the file. Whoever holds its lock owns what is beside.
+    fn new(output: &Path) -> anyhow::Result<(Self, Writer)> {
+        let name = output.file_name().context("give a file to make")?;
+        let beside = |suffix: &str| {
+            let mut name = name.to_owned();
+            name.push(suffix);
+            output.with_file_name(name)
         };
-        it.clear();
+        let partial = beside(".partial");
+        let out = Writer::create(&partial).map_err(|error| match error.kind() {
+            ErrorKind::WouldBlock => anyhow::anyhow!(
+                "another backup to {} is being made. Wait for it, or choose another name with --output.",
+                output.display()
+            ),
+            _ => anyhow::Error::new(error).context(format!("cannot make {}", partial.display())),
+        })?;
+        let it = Self {
+            partial,
+            spool: beside(".partial.spool"),
+        };
+        it.clear_spool();
         DirBuilder::new()
             .mode(0o700)
-            .create(it.partial.with_extension("spool"))
-            .with_context(|| format!("cannot write to {}", output.display()))?;
-        Ok(it)
+            .create(&it.spool)
+            .with_context(|| format!("cannot make {}", it.spool.display()))?;
+        Ok((it, out))
     }
 
-    fn clear(&self) {
-        // Absent after a rename; what stays is overwritten by the next one.
-        let _ = fs::remove_file(&self.partial);
-        let _ = fs::remove_dir_all(self.partial.with_extension("spool"));
+    fn clear_spool(&self) {
+        let _ = fs::remove_dir_all(&self.spool);
     }
 }
 
 impl Drop for Beside {
     fn drop(&mut self) {
-        self.clear();
+        self.clear_spool();
+        // Absent after a rename; what stays is overwritten by the next one.
+        let _ = fs::remove_file(&self.partial);
     }
 }
 
@@ -176,7 +200,16 @@ impl Rest {
             let hold = (!self.job.hot).then_some(hold);
             let path = self.job.instances.data_folder(id);
             let copied = copy.folder(&Kind::Instance(it.id), &path, hold);
-            it.data = copied.with_context(|| format!("cannot copy {}", it.name))?;
+            match copied {
+                Ok(data) => it.data = data,
+                Err(error) if is_the_folders_fault(&error) => {
+                    // Whatever one tenant does, the others get their backup.
+                    tracing::warn!("cannot copy {}: {error:#}", it.name);
+                    it.missing = Some(format!("{error:#}"));
+                    copy.out.take_back()?;
+                }
+                Err(error) => return Err(error.context(format!("cannot copy {}", it.name))),
+            }
             go_on(&*self.watch)?;
         }
         let folder = self.job.config.data.mqtt();
@@ -229,6 +262,7 @@ impl From<Listed> for InstanceInfo {
             image: it.image,
             desired: it.desired,
             data: None,
+            missing: None,
         }
     }
 }

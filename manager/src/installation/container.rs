@@ -2,7 +2,7 @@
 //! the end in one go; read only after all of it was found good.
 use std::{
     collections::HashSet,
-    fs::{File, OpenOptions},
+    fs::{File, OpenOptions, TryLockError},
     io::{self, Read, Seek as _, SeekFrom, Write},
     os::unix::fs::{FileExt as _, OpenOptionsExt as _},
     path::Path,
@@ -34,15 +34,22 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Makes the file, which only its owner may read.
+    /// Makes the file, which only its owner may read, and overwrites one that
+    /// was left there. Fails with [`io::ErrorKind::WouldBlock`] while somebody
+    /// else writes to it.
     pub(super) fn create(path: &Path) -> io::Result<Self> {
         let file = OpenOptions::new()
             .read(true)
             .write(true)
             .create(true)
-            .truncate(true)
+            .truncate(false)
             .mode(0o600)
             .open(path)?;
+        file.try_lock().map_err(|error| match error {
+            TryLockError::WouldBlock => io::ErrorKind::WouldBlock.into(),
+            TryLockError::Error(error) => error,
+        })?;
+        file.set_len(0)?;
         Ok(Self {
             file,
             name: String::new(),
@@ -69,6 +76,13 @@ impl Writer {
         self.name = name;
         self.hash = Sha256::new();
         self.file.write_all(&[0; BLOCK as usize])
+    }
+
+    /// Takes back the entry that was begun last.
+    pub(super) fn take_back(&mut self) -> io::Result<()> {
+        self.file.set_len(self.start)?;
+        self.file.seek(SeekFrom::Start(self.start))?;
+        Ok(())
     }
 
     pub(super) fn end(&mut self) -> io::Result<()> {

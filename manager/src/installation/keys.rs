@@ -1,7 +1,7 @@
 //! The keys in `data/keys/`, without which sealed secrets do not open.
 use std::{
     fs,
-    io::{self, BufReader},
+    io::{self, BufReader, Read as _},
     path::Path,
     sync::Arc,
 };
@@ -72,6 +72,19 @@ impl Keys {
         })
     }
 
+    /// Fails unless these are the keys of the installation whose sealed secrets
+    /// these are: a backup that names others is worth nothing.
+    pub(super) fn try_on(&self, secrets: &[(String, Vec<u8>)]) -> anyhow::Result<()> {
+        for (name, sealed) in secrets {
+            if let Err(error) = access::open_secret(&self.ring, name, sealed) {
+                bail!(
+                    "these are not the keys of this installation ({error}). Set OPENFLOW_SECRET_KEYS, DATABASE_URL and --data-dir as its manager has them."
+                );
+            }
+        }
+        Ok(())
+    }
+
     /// Those for a restore: set, else given, else in place, else in the
     /// archive. `given` is a copy of `data/keys/` or of its `secret.keys`.
     pub fn find(config: &Config, given: Option<&Path>, archive: &Archive) -> anyhow::Result<Self> {
@@ -97,6 +110,9 @@ impl Keys {
                 files.push((name, content));
             }
         }
+        if source == KeySource::Given {
+            refuse_others(&in_place, &files)?;
+        }
         let ring = match set {
             Some(keys) => Some(KeyRing::parse(keys.expose())?),
             None => ring_of(&files)?,
@@ -114,8 +130,14 @@ impl Keys {
         })
     }
 
-    /// Fails unless these keys open what is sealed in the dump.
+    /// Fails unless these keys open what is sealed in the dump. Some of it is
+    /// tried; the newest key of the installation has to be there, since anything
+    /// may be sealed with it.
     pub fn check(&self, archive: &Archive) -> anyhow::Result<()> {
+        let newest = archive.manifest().key_ids.first();
+        if newest.is_some_and(|it| !self.ring.ids().contains(it)) {
+            return Err(self.wrong(KeyRingError::UnknownKey, archive));
+        }
         let tables = &archive.manifest().database.tables;
         for table in tables.iter().filter(|it| it.name == "secrets") {
             each_row(archive, table, ["name", "value_sealed"], |row| {
@@ -207,6 +229,21 @@ fn read_given(path: &Path) -> anyhow::Result<Vec<(&'static str, Vec<u8>)>> {
     Ok(vec![(KEY_FILES[0], content)])
 }
 
+/// What is in place stays, and must be what is given: the manager would start
+/// with it.
+fn refuse_others(in_place: &Path, given: &[(&str, Vec<u8>)]) -> anyhow::Result<()> {
+    for (name, content) in given {
+        let path = in_place.join(name);
+        let other = read(&path)?.is_some_and(|it| it.trim_ascii() != content.trim_ascii());
+        ensure!(
+            !other,
+            "{} holds other keys than those given by --keys. Move it away, or leave --keys out. Nothing was touched.",
+            path.display()
+        );
+    }
+    Ok(())
+}
+
 /// The named columns of each row of a dumped table.
 fn each_row<const N: usize>(
     archive: &Archive,
@@ -220,7 +257,7 @@ fn each_row<const N: usize>(
         *place = found.with_context(|| format!("the archive lacks {}.{column}", table.name))?;
     }
     let content = archive.content(&Kind::Table(table.name.clone()))?;
-    let mut rows = BufReader::new(GzDecoder::new(content));
+    let mut rows = BufReader::new(GzDecoder::new(content).take(table.bytes + 1));
     while let Some(mut row) = copy_text::next_row(&mut rows)? {
         ensure!(
             row.len() == table.columns.len(),

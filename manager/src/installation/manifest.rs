@@ -88,8 +88,11 @@ pub struct InstanceInfo {
     pub image: String,
     /// `running` or `stopped`
     pub desired: String,
-    /// `None`: it had no data folder.
+    /// `None`: it had no data folder, or could not be copied.
     pub data: Option<DataInfo>,
+    /// Why it could not be copied.
+    #[serde(default)]
+    pub missing: Option<String>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -152,7 +155,10 @@ impl Manifest {
         let mut remarks = Vec::new();
         for it in &self.instances {
             match &it.data {
-                None => remarks.push(format!("{} has no data folder", it.name)),
+                None => match &it.missing {
+                    Some(why) => remarks.push(format!("{} IS NOT IN IT: {why}", it.name)),
+                    None => remarks.push(format!("{} has no data folder", it.name)),
+                },
                 Some(data) => {
                     if !data.consistent {
                         remarks.push(format!(
@@ -166,7 +172,13 @@ impl Manifest {
                 }
             }
         }
-        remarks
+        for skipped in self.mqtt.iter().flat_map(|it| &it.skipped) {
+            remarks.push(format!("the MQTT broker's files: left out {skipped}"));
+        }
+        // Names of files and instances are whatever tenants made them.
+        let plain = |it: char| if it.is_control() { '?' } else { it };
+        let remarks = remarks.into_iter();
+        remarks.map(|it| it.chars().map(plain).collect()).collect()
     }
 }
 

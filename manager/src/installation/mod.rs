@@ -23,7 +23,7 @@ mod watch;
 
 pub use archive::Archive;
 pub use back_up::{BackUp, Made, back_up};
-pub use database::{Target, load, target_of, wipe};
+pub use database::{NotEmptied, Target, load, refuse_used, target_of, wipe};
 pub use keys::{KEY_FILES, KeySource, Keys};
 pub use manifest::{DatabaseInfo, InstanceInfo, Manifest, Member, Table};
 pub use place::{Place, refuse_unfinished};

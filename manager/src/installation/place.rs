@@ -29,11 +29,15 @@ const MADE: [&str; 5] = ["postgres", "instances", "mqtt", "keys", SETTINGS];
 const HARMLESS: [&str; 2] = ["openflow.lock", "lost+found"];
 
 /// `restore.unfinished`
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 struct Marker {
     /// Says what it is to whoever opens it.
     note: String,
     target: Target,
+    /// The database was found free and is being filled: from then on what is in
+    /// it is ours to remove.
+    #[serde(default)]
+    database_begun: bool,
     /// Names below the data folder that were there before, with `/` below
     /// `keys/`. They are not ours to remove.
     before: BTreeSet<String>,
@@ -65,10 +69,11 @@ impl Place {
     /// that was cut short, and marks it. The caller holds the folder's lock.
     pub fn prepare(data: &DataConfig, archive: &Archive, target: &Target) -> anyhow::Result<Self> {
         let left = read_marker(data)?;
-        let wipes_database = left.as_ref().is_some_and(|it| it.target == *target);
+        let begun = left.as_ref().filter(|it| it.database_begun);
+        let wipes_database = begun.is_some_and(|it| it.target == *target);
         if let Some(left) = &left {
             ensure!(
-                wipes_database,
+                wipes_database || !left.database_begun,
                 "a restore into {} was cut short, and it went to another database ({}) than this one ({}). Use the same DATABASE_URL, or empty both and remove {MARKER}.",
                 data.path().display(),
                 left.target.0,
@@ -87,14 +92,21 @@ impl Place {
                 note: "A restore is under way or was cut short. openflow restore begins it anew."
                     .to_owned(),
                 target: target.clone(),
+                database_begun: wipes_database,
                 before,
             },
             wipes_database,
         };
-        it.write_marker()?;
+        it.write_marker(wipes_database)?;
         it.remove_files()?;
         DirBuilder::new().mode(0o711).create(it.staging())?;
         Ok(it)
+    }
+
+    /// The database is free, and is filled from now on: if that is cut short,
+    /// the next restore into it empties it.
+    pub fn begin_database(&self) -> anyhow::Result<()> {
+        self.write_marker(true)
     }
 
     /// Unpacks everything beside. Whatever is wrong with the archive is found
@@ -210,10 +222,14 @@ impl Place {
         self.data.path().join(MARKER)
     }
 
-    fn write_marker(&self) -> anyhow::Result<()> {
+    fn write_marker(&self, database_begun: bool) -> anyhow::Result<()> {
+        let marker = Marker {
+            database_begun,
+            ..self.marker.clone()
+        };
         let new = self.data.path().join(format!("{MARKER}.new"));
         let _ = fs::remove_file(&new); // of one that was killed here
-        write_new(&new, &serde_json::to_vec_pretty(&self.marker)?)?;
+        write_new(&new, &serde_json::to_vec_pretty(&marker)?)?;
         fs::rename(&new, self.marker_path())?;
         sync(self.data.path())
     }

@@ -4,7 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::{
     backups::{
-        Backup, BackupStatus, Keep, Trigger,
+        Backup, BackupStatus, Keep, OffsiteStatus, Trigger,
         schedule::{month_of, week_of},
     },
     kernel::BackupId,
@@ -35,6 +35,8 @@ pub(super) fn doomed(backups: &[Backup], keep: Keep, now: DateTime<Utc>) -> Vec<
     kept.extend(backups.iter().find(usable).map(|it| it.id));
     let has_to_go = |it: &&Backup| match it.status {
         BackupStatus::Pending | BackupStatus::Running => false,
+        // Its copy may be whole; how long that one stays is settled there.
+        BackupStatus::Failed if it.offsite.status == OffsiteStatus::Done => false,
         BackupStatus::Failed => FAILED_KEPT < now - it.finished_at.unwrap_or(it.created_at),
         BackupStatus::Good | BackupStatus::Partial => !kept.contains(&it.id),
     };

@@ -106,10 +106,9 @@ impl Staging {
     async fn failed(&self, why: &Error) -> Result<(), Error> {
         let instances = &self.backups.parts.instances;
         tracing::warn!(restore.id = %self.restore.id, "the restore of {} has failed: {why}", self.restore.source_name);
-        instances
-            .restore_not_staged(&self.restore, &why.to_string())
-            .await?;
-        if self.is_new {
+        let why = why.to_string();
+        let failed = instances.restore_not_staged(&self.restore, &why).await?;
+        if failed && self.is_new {
             let instance = self.restore.instance;
             instances.take_back(instance, ACTOR).await?;
         }

@@ -204,8 +204,9 @@ impl Making {
             }
         };
         match done {
+            // What was read of an instance on its way out is not worth keeping.
+            Ok(_) if unwanted => Err(End::Unwanted),
             Ok(Ok(value)) => Ok(value),
-            Ok(Err(_)) if unwanted => Err(End::Unwanted),
             Ok(Err(openflow_archive::Error::Cancelled)) => Err(End::Stopped),
             Ok(Err(error)) => Err(Error::Archive(error.to_string()).into()),
             Err(error) => Err(Error::Archive(format!("its thread ended: {error}")).into()),

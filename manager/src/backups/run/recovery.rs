@@ -33,7 +33,10 @@ impl Backups {
             tracing::warn!(%error, "cannot look for left-over rehearsals: {error}");
         }
         let folder = self.folder.clone();
-        blocking(move || folder.remove_unfinished()).await?;
+        if let Err(error) = blocking(move || folder.remove_unfinished()).await {
+            // One folder that cannot be removed keeps no backup from being made.
+            tracing::warn!(%error, "cannot remove what an ended manager left: {error}");
+        }
         self.compare().await
     }
 

@@ -1,6 +1,6 @@
 //! Reading rows of COPY's text format: columns end with a tab, rows with a
 //! line break, and a backslash hides both.
-use std::io::BufRead;
+use std::io::{BufRead, Read as _};
 
 use anyhow::{Context as _, ensure};
 
@@ -11,7 +11,8 @@ pub(in crate::installation) fn next_row(
     from: &mut impl BufRead,
 ) -> anyhow::Result<Option<Vec<Option<Vec<u8>>>>> {
     let mut line = Vec::new();
-    from.read_until(b'\n', &mut line)?;
+    let limit = ROW_BYTES_MAX as u64 + 2;
+    from.by_ref().take(limit).read_until(b'\n', &mut line)?;
     if line.is_empty() {
         return Ok(None);
     }

@@ -40,6 +40,13 @@ impl Dump {
         store::begin_snapshot(&mut tx).await?;
         Ok(Self { tx, schema_version })
     }
+
+    /// Names and sealed values of the installation's own secrets.
+    pub(in crate::installation) async fn sealed_secrets(
+        &mut self,
+    ) -> sqlx::Result<Vec<(String, Vec<u8>)>> {
+        store::sealed_secrets(&mut self.tx).await
+    }
 }
 
 /// Writes every table as an entry of its own.

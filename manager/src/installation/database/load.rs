@@ -43,9 +43,20 @@ pub fn target_of(url: Option<&str>) -> Target {
     ))
 }
 
+/// A load failed, and so did emptying the database after it.
+#[derive(Debug, thiserror::Error)]
+#[error("the database could not be emptied again ({0})")]
+pub struct NotEmptied(String);
+
+impl From<anyhow::Error> for NotEmptied {
+    fn from(why: anyhow::Error) -> Self {
+        Self(format!("{why:#}"))
+    }
+}
+
 /// Loads the dump into an empty database and brings it to this program's
 /// schema. Fails, and changes nothing, when somebody uses the database; after
-/// any other failure the database is empty.
+/// any other failure but [`NotEmptied`] the database is empty.
 pub async fn load(
     db: &Db,
     archive: &Archive,
@@ -54,10 +65,11 @@ pub async fn load(
 ) -> anyhow::Result<()> {
     refuse_used(db).await?;
     let loaded = fill(db, archive, clock.now(), watch).await;
-    if loaded.is_err()
-        && let Err(error) = wipe(db).await
+    if let Err(error) = &loaded
+        && let Err(worse) = wipe(db).await
     {
-        tracing::error!(%error, "the database could not be emptied again: {error:#}");
+        let both = NotEmptied::from(worse);
+        return Err(anyhow::Error::new(both).context(format!("{error:#}")));
     }
     loaded
 }
@@ -124,7 +136,8 @@ pub(in crate::installation) fn refuse_newer(manifest: &Manifest) -> anyhow::Resu
     Ok(())
 }
 
-async fn refuse_used(db: &Db) -> anyhow::Result<()> {
+/// Fails when somebody uses the database.
+pub async fn refuse_used(db: &Db) -> anyhow::Result<()> {
     let mut tx = db.begin_system().await?;
     if !store::has_tables(&mut tx).await? {
         return Ok(());

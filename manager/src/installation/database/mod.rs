@@ -12,4 +12,4 @@ mod store;
 
 pub(super) use dump::{Dump, dump};
 pub(super) use load::refuse_newer;
-pub use load::{Target, load, target_of, wipe};
+pub use load::{NotEmptied, Target, load, refuse_used, target_of, wipe};

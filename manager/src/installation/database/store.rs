@@ -167,6 +167,19 @@ pub(super) async fn has_users(conn: &mut PgConnection) -> sqlx::Result<bool> {
         .await
 }
 
+/// Names and sealed values of the installation's own secrets.
+pub(super) async fn sealed_secrets(
+    conn: &mut PgConnection,
+) -> sqlx::Result<Vec<(String, Vec<u8>)>> {
+    let rows = sqlx::query!("select name, value_sealed from secrets")
+        .fetch_all(conn)
+        .await?;
+    Ok(rows
+        .into_iter()
+        .map(|it| (it.name, it.value_sealed))
+        .collect())
+}
+
 /// Everything of ours goes.
 pub(super) async fn drop_all(conn: &mut PgConnection) -> sqlx::Result<()> {
     let schema = sqlx::query_scalar!(r#"select current_schema()::text as "schema!""#)

@@ -22,6 +22,8 @@ use crate::{
 const ENGINE_AWAY_PAUSE: Duration = Duration::from_secs(3);
 const DATABASE_AWAY_PAUSE: Duration = Duration::from_secs(3);
 const RESTARTING_PAUSE: Duration = Duration::from_secs(1);
+const EVENT_TRIES: u32 = 5;
+const EVENT_PAUSE: Duration = Duration::from_millis(50);
 const LOG_LINES: usize = 5;
 const LOG_BYTES_MAX: usize = 800;
 
@@ -212,8 +214,6 @@ impl Reconciler {
     }
 
     async fn note_stopped(&self, mut look: Look) -> Result<Next, Error> {
-        // Stopped meanwhile: it has nothing to prove.
-        self.end_restore(&mut look, RestoreState::Done).await?;
         let seen = &mut look.seen;
         seen.forgive();
         seen.status = Status::Stopped;
@@ -222,6 +222,8 @@ impl Reconciler {
         seen.restart_needed = false;
         seen.started_at = None;
         seen.restart_done = look.row.restart_wanted;
+        // It has nothing to prove.
+        self.end_restore(&mut look, RestoreState::Done).await?;
         self.write(&mut look).await?;
         Ok(Next::Done)
     }
@@ -252,7 +254,7 @@ impl Reconciler {
         if verdict == CrashVerdict::None {
             return Ok(None);
         }
-        let died = self.codes().remove(&look.row.id);
+        let died = self.exit_code(look.row.id, observed).await;
         let reason = decide::crash_reason(observed, died);
         if self
             .give_up_trial(look, &format!("it crashed ({reason})"))
@@ -294,6 +296,19 @@ impl Reconciler {
         }
         self.write(look).await?;
         Ok(Some(Next::Again))
+    }
+
+    /// The exit code that the engine's event told. The event may still be on
+    /// its way when a restarted container is seen.
+    async fn exit_code(&self, id: InstanceId, observed: &Observed) -> Option<i64> {
+        for _ in 0..EVENT_TRIES {
+            let died = self.codes().remove(&id);
+            if died.is_some() || observed.exit_code.is_some() {
+                return died;
+            }
+            tokio::time::sleep(EVENT_PAUSE).await;
+        }
+        None
     }
 
     /// The end of the log, for a person; empty when there is none.

@@ -36,13 +36,18 @@ impl Instances {
             "sourceId": restore.source_id, "sourceName": restore.source_name});
         let event = instance.event("instance.restore", detail);
         audit::record(&mut tx, actor, now, event).await?;
+        // First, so that the clean-up knows whose the folder is.
+        tx.commit().await?;
         let swap = self.swap(&restore);
-        tokio::task::spawn_blocking(move || swap.make())
+        let made = tokio::task::spawn_blocking(move || swap.make())
             .await
             .map_err(io::Error::other)
-            .flatten()
-            .map_err(|error| Error::DataFolder(error.to_string()))?;
-        tx.commit().await?;
+            .flatten();
+        if let Err(error) = made {
+            let why = error.to_string();
+            self.restore_not_staged(&restore, &why).await?;
+            return Err(Error::DataFolder(why));
+        }
         Ok(restore)
     }
 
@@ -104,20 +109,17 @@ impl Instances {
         })
     }
 
-    /// The files could not be staged: nothing was touched.
-    pub async fn restore_not_staged(&self, restore: &Restore, why: &str) -> Result<(), Error> {
+    /// The files could not be staged: nothing was touched. `false`, and nothing
+    /// is done, when it is under way all the same: an answer of the database
+    /// can get lost.
+    pub async fn restore_not_staged(&self, restore: &Restore, why: &str) -> Result<bool, Error> {
         let mut tx = self.parts.db.begin_system().await?;
-        store::step(
-            &mut tx,
-            restore.id,
-            RestoreState::Failed,
-            Some(why),
-            self.now(),
-        )
-        .await?;
+        let failed = store::fail(&mut tx, restore.id, why, self.now()).await?;
         tx.commit().await?;
-        self.remove_staged(restore).await;
-        Ok(())
+        if failed {
+            self.remove_staged(restore).await;
+        }
+        Ok(failed)
     }
 
     /// To a stranger it does not exist.

@@ -253,6 +253,24 @@ pub(in crate::instances) async fn step(
     Ok(())
 }
 
+/// Nothing was touched; `false` when it is not being prepared any more.
+pub(super) async fn fail(
+    conn: &mut PgConnection,
+    id: RestoreId,
+    why: &str,
+    now: DateTime<Utc>,
+) -> sqlx::Result<bool> {
+    let result = sqlx::query!(
+        "update restores set state = 'failed', detail = $2, finished_at = $3 where id = $1 and state = 'preparing'",
+        id.0,
+        why,
+        now,
+    )
+    .execute(conn)
+    .await?;
+    Ok(result.rows_affected() > 0)
+}
+
 /// Gives up those being prepared without a sign of life since `before`.
 pub(super) async fn give_up(
     conn: &mut PgConnection,

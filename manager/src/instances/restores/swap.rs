@@ -67,6 +67,18 @@ impl Swap {
 
     /// Puts in what is staged. The container does not run.
     pub(in crate::instances) fn put_in(&self, entries: &Entries) -> io::Result<()> {
+        let begun = is_there(&self.folder.join("old"))? || is_there(&self.folder.join("absent"))?;
+        if !begun && !is_there(&self.staging())? {
+            return Err(io::Error::other("what was put beside is gone"));
+        }
+        if matches!(entries, Entries::Files(_)) {
+            for part in ["new", "old", "absent", "rejected"] {
+                DirBuilder::new()
+                    .recursive(true)
+                    .mode(0o700)
+                    .create(self.folder.join(part))?;
+            }
+        }
         for pair in self.pairs(entries)? {
             if !is_there(&pair.old)? && !is_there(&pair.absent)? {
                 if is_there(&pair.live)? {
@@ -118,27 +130,19 @@ impl Swap {
                 absent: inside("absent"),
                 rejected: inside("rejected"),
             }]),
-            Entries::Files(names) => {
-                for part in ["new", "old", "absent", "rejected"] {
-                    DirBuilder::new()
-                        .recursive(true)
-                        .mode(0o700)
-                        .create(inside(part))?;
-                }
-                names
-                    .iter()
-                    .map(|name| {
-                        plain(name)?;
-                        Ok(Pair {
-                            live: self.live.join(name),
-                            new: inside("new").join(name),
-                            old: inside("old").join(name),
-                            absent: inside("absent").join(name),
-                            rejected: inside("rejected").join(name),
-                        })
+            Entries::Files(names) => names
+                .iter()
+                .map(|name| {
+                    plain(name)?;
+                    Ok(Pair {
+                        live: self.live.join(name),
+                        new: inside("new").join(name),
+                        old: inside("old").join(name),
+                        absent: inside("absent").join(name),
+                        rejected: inside("rejected").join(name),
                     })
-                    .collect()
-            }
+                })
+                .collect(),
         }
     }
 
@@ -294,8 +298,10 @@ mod tests {
         for finish in [true, false] {
             let bench = Bench::new(&[("a", "1")], &[("a", "9")]);
             let entries = files(&["a"]);
-            bench.swap.pairs(&entries).unwrap();
             let old = bench.swap.folder.join("old/a");
+            for part in ["old", "absent", "rejected"] {
+                fs::create_dir(bench.swap.folder.join(part)).unwrap();
+            }
             fs::rename(bench.swap.live.join("a"), old).unwrap();
             if finish {
                 bench.swap.put_in(&entries).unwrap();
@@ -316,6 +322,17 @@ mod tests {
         bench.swap.put_in(&files(&["a"])).unwrap();
         assert_eq!(fs::read_to_string(&outside).unwrap(), "theirs");
         assert_eq!(bench.live(), map(&[("a", "9")]));
+    }
+
+    #[test]
+    fn nothing_is_exchanged_for_what_is_gone() {
+        for entries in [files(&["a"]), Entries::Whole] {
+            let bench = Bench::new(&[("a", "1")], &[]);
+            fs::remove_dir(bench.swap.staging()).unwrap();
+            assert!(bench.swap.put_in(&entries).is_err());
+            bench.swap.put_back(&entries).unwrap();
+            assert_eq!(bench.live(), map(&[("a", "1")]));
+        }
     }
 
     #[test]
