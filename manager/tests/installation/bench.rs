@@ -191,6 +191,8 @@ impl Bare {
         if place.wipes_database {
             installation::wipe(&self.db).await?;
         }
+        installation::refuse_used(&self.db).await?;
+        place.begin_database()?;
         installation::load(&self.db, archive, &SystemClock, &Silent).await?;
         place.publish()
     }

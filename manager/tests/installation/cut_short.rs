@@ -25,6 +25,7 @@ async fn killed(at: Killed, bare: &Bare, file: &std::path::Path) {
         place.unpack(&archive, &keys, &Silent).unwrap();
     }
     if Killed::Loaded <= at {
+        place.begin_database().unwrap();
         installation::load(&bare.db, &archive, &SystemClock, &Silent)
             .await
             .unwrap();
@@ -66,6 +67,28 @@ async fn the_next_one_wipes_no_database_but_its_own(pool: PgPool) {
     let error = other.restore(&file).await.unwrap_err().to_string();
     assert!(error.contains("another database"), "{error}");
     assert!(!other.is_empty().await);
+}
+
+/// Somebody else's, named by mistake: the restore was killed before it looked.
+#[sqlx::test(migrator = "openflow_manager::db::MIGRATOR")]
+async fn a_database_that_was_not_begun_is_never_emptied(pool: PgPool) {
+    let home = Home::new(pool.clone()).await;
+    home.back_up("all.tar").await;
+    let file = home.file("all.tar");
+    let bare = Bare::new(&pool).await;
+    killed(Killed::Unpacked, &bare, &file).await;
+    bare.db.migrate().await.unwrap();
+    sqlx::query("insert into users (id, email, name, password_hash, created_at, updated_at) values (gen_random_uuid(), 'a@b', 'A', 'x', now(), now())")
+        .execute(&bare.pool)
+        .await
+        .unwrap();
+    let error = bare.restore(&file).await.unwrap_err().to_string();
+    assert!(error.contains("has users already"), "{error}");
+    let users: i64 = sqlx::query_scalar("select count(*) from users")
+        .fetch_one(&bare.pool)
+        .await
+        .unwrap();
+    assert_eq!(users, 1);
 }
 
 #[sqlx::test(migrator = "openflow_manager::db::MIGRATOR")]
