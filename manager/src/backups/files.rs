@@ -219,6 +219,13 @@ impl BackupFolder {
         Ok(())
     }
 
+    /// No instance has a folder in it: nothing was ever kept here, or the disk
+    /// is not there.
+    pub(super) fn is_bare(&self) -> io::Result<bool> {
+        let names = listed(&self.root)?;
+        Ok(!names.iter().any(|(_, it)| it.parse::<InstanceId>().is_ok()))
+    }
+
     /// The whole archives that are there, by instance.
     pub(super) fn archives(&self) -> io::Result<Vec<(InstanceId, String)>> {
         let mut found = Vec::new();

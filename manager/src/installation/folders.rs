@@ -1,6 +1,7 @@
 //! Copying a folder that is in use into the archive.
 use std::{
     io,
+    os::unix::fs::MetadataExt as _,
     path::Path,
     sync::atomic::{AtomicBool, Ordering},
     thread,
@@ -48,6 +49,7 @@ impl Copy<'_> {
         let Some(folder) = open(path)? else {
             return Ok(None);
         };
+        let opened = identity(path);
         let options = WriteOptions {
             freeze_limit: FREEZE_LIMIT,
             ..WriteOptions::new(self.spool)
@@ -61,9 +63,17 @@ impl Copy<'_> {
         })?;
         self.out.end_with(written.sha256.to_string())?;
         let mut info = info(&written);
-        info.consistent &= !freezer.is_some_and(|it| it.broken);
+        // A restore that ended meanwhile has removed what was read.
+        let same = identity(path) == opened;
+        info.consistent &= same && !freezer.is_some_and(|it| it.broken);
         Ok(Some(info))
     }
+}
+
+/// Device and inode.
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    let it = path.symlink_metadata().ok()?;
+    Some((it.dev(), it.ino()))
 }
 
 fn open(path: &Path) -> anyhow::Result<Option<Folder>> {
@@ -137,6 +147,8 @@ pub(super) struct Hold {
     handle: Handle,
     /// By us: what somebody else froze (it sleeps, say) is theirs to thaw.
     frozen: bool,
+    /// There was nothing to freeze: it did not run.
+    stood: bool,
     /// It did not stay frozen for its copy.
     broken: bool,
 }
@@ -149,6 +161,7 @@ impl Hold {
             id,
             handle,
             frozen: false,
+            stood: false,
             broken: false,
         }
     }
@@ -159,10 +172,16 @@ impl Freezer for Hold {
         let freeze = self.instances.freeze(self.id, FREEZE_LIMIT + FUSE);
         // One that does not run changes nothing.
         self.frozen = self.handle.block_on(freeze).map_err(io::Error::other)?;
+        self.stood = !self.frozen;
         Ok(())
     }
 
     fn thaw(&mut self) -> io::Result<()> {
+        if std::mem::take(&mut self.stood) {
+            // Started meanwhile, say.
+            let up = self.handle.block_on(self.instances.is_up(self.id));
+            self.broken |= up.map_err(io::Error::other)?;
+        }
         if !std::mem::take(&mut self.frozen) {
             return Ok(());
         }

@@ -47,6 +47,16 @@ impl Instances {
         Ok(still)
     }
 
+    /// Whether its processes may write: a stopped one does not.
+    pub async fn is_up(&self, id: InstanceId) -> Result<bool, Error> {
+        let up = [
+            ContainerState::Running,
+            ContainerState::Paused,
+            ContainerState::Restarting,
+        ];
+        Ok(self.state(id).await?.is_some_and(|it| up.contains(&it)))
+    }
+
     async fn state(&self, id: InstanceId) -> Result<Option<ContainerState>, Error> {
         let observed = self.parts.runtime.observe(id).await?;
         Ok(observed.map(|it| it.state))

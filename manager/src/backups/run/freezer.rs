@@ -16,9 +16,11 @@ pub(super) struct InstanceFreezer {
     id: InstanceId,
     runtime: Handle,
     frozen: bool,
+    /// There was nothing to freeze: it did not run.
+    stood: bool,
     /// Whether it was frozen at all.
     pub(super) was_frozen: bool,
-    /// Somebody let it go on too early.
+    /// Somebody let it go on too early, or started it meanwhile.
     pub(super) broke: bool,
 }
 
@@ -30,6 +32,7 @@ impl InstanceFreezer {
             id,
             runtime: Handle::current(),
             frozen: false,
+            stood: false,
             was_frozen: false,
             broke: false,
         }
@@ -44,11 +47,16 @@ impl Freezer for InstanceFreezer {
         let frozen = self.runtime.block_on(self.instances.freeze(self.id, FUSE));
         self.frozen = frozen.map_err(io::Error::other)?;
         self.was_frozen |= self.frozen;
+        self.stood = !self.frozen;
         Ok(())
     }
 
     /// Leaves one alone that stands still for another reason.
     fn thaw(&mut self) -> io::Result<()> {
+        if std::mem::take(&mut self.stood) {
+            let up = self.runtime.block_on(self.instances.is_up(self.id));
+            self.broke |= up.map_err(io::Error::other)?;
+        }
         if !self.frozen {
             return Ok(());
         }

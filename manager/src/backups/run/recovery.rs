@@ -79,7 +79,7 @@ impl Backups {
     /// that no row knows: they are somebody's data, so they stay.
     pub(in crate::backups) async fn compare(&self) -> Result<(), Error> {
         let folder = self.folder.clone();
-        let files = blocking(move || folder.archives()).await?;
+        let (files, bare) = blocking(move || Ok((folder.archives()?, folder.is_bare()?))).await?;
         let mut unknown: HashSet<(InstanceId, String)> = files.into_iter().collect();
         let mut after = None;
         loop {
@@ -93,6 +93,13 @@ impl Backups {
                     continue;
                 };
                 let known = unknown.remove(&(backup.instance, name.clone()));
+                if !known && backup.is_restorable() && bare {
+                    tracing::error!(
+                        "{} holds no backup at all, and the database knows of some: is its disk mounted? Nothing is said of them until it is.",
+                        self.folder.root().display()
+                    );
+                    return Ok(());
+                }
                 if !known && backup.is_restorable() {
                     self.lost(&backup, name).await?;
                 }

@@ -267,7 +267,8 @@ pub(super) async fn end_verification(
     sqlx::query!(
         "update backups set verification_status = $2, verification_detail = $3, verification_level = 'read',
                 verification_wanted = null, verification_at = $4,
-                status = case when $5 then $6 else status end, detail = case when $5 then $3 else detail end
+                status = case when $5 then $6 else status end, detail = case when $5 then $3 else detail end,
+                finished_at = case when $5 then $4 else finished_at end
          where id = $1 and verification_status = 'running'",
         id.0,
         status.as_str(),
