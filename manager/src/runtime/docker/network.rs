@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use bollard::{
     errors::Error as EngineError,
@@ -14,6 +14,10 @@ use crate::{
 
 const OPTION_ICC: &str = "com.docker.network.bridge.enable_icc";
 const OPTION_BRIDGE: &str = "com.docker.network.bridge.name";
+
+/// Looks for the network that another manager has made.
+const TRIES: usize = 10;
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// The instances' network as it is.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,16 +39,22 @@ impl DockerRuntime {
         let created = self
             .change(|docker| async move { docker.create_network(request).await })
             .await;
-        // Another manager may have been first: the engine refuses a second
-        // network with the same bridge.
-        match (created, self.inspect_network().await?) {
-            (_, Some(found)) => fit(found, config),
-            (Err(error), None) => Err(error.into()),
-            (Ok(_), None) => Err(Error::Network(format!(
+        let refusal = match created {
+            Ok(_) => Error::Network(format!(
                 "The Docker network {} vanished as soon as it was made. Who removes it?",
                 config.network
-            ))),
+            )),
+            Err(error) => error.into(),
+        };
+        // Another manager may have been first: the engine refuses a second
+        // network with the same bridge, a moment before it shows the first.
+        for _ in 0..TRIES {
+            if let Some(found) = self.inspect_network().await? {
+                return fit(found, config);
+            }
+            tokio::time::sleep(PAUSE).await;
         }
+        Err(refusal)
     }
 
     /// The network as last seen, looked at first if it never was.
