@@ -76,6 +76,9 @@ async fn bring_back(
         }
         let _step = Step::begin("Taking everything back");
         return Err(match place.undo() {
+            Ok(()) if place.wipes_database => error.context(
+                "nothing was restored, and the one before was cut short. Mend the reason and run it again",
+            ),
             Ok(()) => error.context("nothing was restored, and the data folder is as it was"),
             Err(worse) => error.context(format!(
                 "the restore failed, and it could not be taken back ({worse:#}). Run it again"

@@ -7,7 +7,6 @@ mod password;
 mod secret_file;
 mod token;
 
-pub use aes_ctr::{aes256_ctr, aes256_ctr_back};
 pub use keyring::{KeyRing, KeyRingError, Sealed};
 pub use passphrase::{PassphraseKey, SALT_BYTES};
 pub use password::Passwords;

@@ -4,7 +4,10 @@
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde_json::{Map, Value, json};
 
-use super::{aes256_ctr, aes256_ctr_back, sha256};
+use super::{
+    aes_ctr::{aes256_ctr, aes256_ctr_back},
+    sha256,
+};
 use crate::kernel::Secret;
 
 pub const FILE: &str = "flows_cred.json";

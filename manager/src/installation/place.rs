@@ -175,12 +175,15 @@ impl Place {
         sync(root)
     }
 
-    /// Takes it all back: the folder is as it was before. The database is
-    /// wiped and not in use any more.
+    /// Takes it all back: the folder is as it was before. The database is not in
+    /// use any more. After an earlier restore that was cut short the marker
+    /// stays, since nobody knows whether its rows are gone by now.
     pub fn undo(&self) -> anyhow::Result<()> {
         self.remove_files()?;
         self.remove("postgres")?;
-        fs::remove_file(self.marker_path())?;
+        if !self.wipes_database {
+            fs::remove_file(self.marker_path())?;
+        }
         sync(self.data.path())
     }
 

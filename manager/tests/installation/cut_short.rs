@@ -69,6 +69,23 @@ async fn the_next_one_wipes_no_database_but_its_own(pool: PgPool) {
     assert!(!other.is_empty().await);
 }
 
+/// The second try fails before it came to the database: what is in there is
+/// still half of something.
+#[sqlx::test(migrator = "openflow_manager::db::MIGRATOR")]
+async fn a_second_try_that_fails_leaves_the_mark_for_a_third(pool: PgPool) {
+    let home = Home::new(pool.clone()).await;
+    home.back_up("all.tar").await;
+    let file = home.file("all.tar");
+    let bare = Bare::new(&pool).await;
+    killed(Killed::Loaded, &bare, &file).await;
+    let archive = Archive::open(&file, &Silent).unwrap();
+    let second = Place::prepare(&bare.config.data, &archive, &bare.target).unwrap();
+    second.undo().unwrap();
+    refuse_unfinished(&bare.config.data).unwrap_err();
+    bare.restore(&file).await.unwrap();
+    refuse_unfinished(&bare.config.data).unwrap();
+}
+
 /// Somebody else's, named by mistake: the restore was killed before it looked.
 #[sqlx::test(migrator = "openflow_manager::db::MIGRATOR")]
 async fn a_database_that_was_not_begun_is_never_emptied(pool: PgPool) {
