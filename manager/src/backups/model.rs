@@ -5,9 +5,9 @@ use uuid::Uuid;
 
 use crate::{
     audit::Event,
+    engines::Engine,
     instances::text_enum,
     kernel::{BackupId, InstanceId, ProjectId},
-    stacks::Engine,
 };
 
 /// So many of what was left out are kept and shown; the detail tells the number.

@@ -150,11 +150,7 @@ impl Backups {
             return Err(Error::NotFinished);
         }
         self.file_of(&backup).await?;
-        let level = match Instances::can_rehearse(backup.engine) {
-            true => VerificationLevel::Rehearsed,
-            false => VerificationLevel::Read,
-        };
-        if !store::want_verification(&mut tx, id, level).await? {
+        if !store::want_verification(&mut tx, id, VerificationLevel::Rehearsed).await? {
             return Err(Error::BeingVerified);
         }
         let event = backup.event("backup.verify");

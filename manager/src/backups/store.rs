@@ -8,8 +8,8 @@ use super::{
 };
 use crate::{
     db,
+    engines::Engine,
     kernel::{BackupId, InstanceId, PageRequest, ProjectId},
-    stacks::Engine,
 };
 
 struct Row {

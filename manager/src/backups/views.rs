@@ -7,8 +7,8 @@ use super::{
     VerificationLevel, VerificationStatus,
 };
 use crate::{
+    engines::Engine,
     kernel::{BackupId, InstanceId, ProjectId},
-    stacks::Engine,
 };
 
 /// A copy of an instance's whole data folder.

@@ -9,16 +9,13 @@ use std::{
 
 use nix::unistd::{Gid, Uid, getegid, geteuid};
 
-use crate::kernel::InstanceId;
+use crate::{engines::FirstFile, kernel::InstanceId};
 
 /// Whom a container runs as when the manager is root.
 const CONTAINER_UID: u32 = 1000;
 const CONTAINER_GID: u32 = 1000;
 /// So many files are looked at for a folder's size; the rest is left out.
 const SIZED_FILES_MAX: usize = 200_000;
-
-/// Name and content of a file that a data folder begins with.
-pub(super) type FirstFile = (&'static str, Vec<u8>);
 
 /// The instances' data: `instances/<id>/` below the data folder, mounted at
 /// `/data`. Move the folder, move the instance.

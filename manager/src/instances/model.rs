@@ -7,8 +7,9 @@ use super::{Error, Hostname, restores::RestoreState};
 use crate::{
     access::InstanceKeys,
     audit::Event,
+    engines::{Engine, Module},
     kernel::{InstanceId, ProjectId, StackId},
-    stacks::{Engine, Env, templates::Module},
+    stacks::Env,
 };
 
 const NAME_CHARS_MAX: usize = 100;

@@ -10,8 +10,8 @@ use super::{
 use crate::{
     crypto::KeyRing,
     db,
+    engines::Engine,
     kernel::{InstanceId, PageRequest, ProjectId, StackId},
-    stacks::Engine,
 };
 
 struct Row {

@@ -4,12 +4,12 @@ use super::{
     Error, SnapshotKind, Snapshots,
     diff::Side,
     model::Label,
-    node_red,
-    plan::{self, Choice, Planned, RestorePlan, Source, Target},
+    plan::{self, ActiveChoice, Choice, Planned, RestorePlan, Source, Target},
     reading::{Outline, State},
     service::{Taking, author_of},
 };
 use crate::{
+    engines::{HandedOver, Staged},
     identity::Role,
     instances::{
         self,
@@ -161,22 +161,37 @@ impl Snapshots {
         let instances = &self.parts.instances;
         self.keep_what_is_there(actor, Some(id), restore, &ready.target.outline)
             .await?;
-        let secret = instances.credential_secret(restore.instance).await?;
+        let key = instances.credential_secret(restore.instance).await?;
         let (into, owner) = (instances.staging(restore), instances.data_owner());
         let flows = ready.source.state.content.flows.text;
         let credentials = ready.planned.credentials;
-        self.blocking(move || {
-            node_red::write(&into, &flows, &credentials, &secret, owner)
-                .map_err(|error| Error::Staging(error.to_string()))
-        })
-        .await?;
+        let (kind, inactive) = (
+            ready.target.outline.instance.engine.kind(),
+            ready.choice.active == ActiveChoice::Clear,
+        );
+        let handed = self
+            .blocking(move || {
+                let staged = Staged {
+                    flows: &flows,
+                    credentials: &credentials,
+                    key: &key,
+                    owner,
+                    inactive,
+                };
+                kind.stage(&into, &staged)
+                    .map_err(|error| Error::Staging(error.to_string()))
+            })
+            .await?;
         if ready.choice.add_env {
             instances
                 .add_env(actor, restore.instance, ready.planned.env)
                 .await?;
         }
         Ok(Plan {
-            entries: Entries::Files(node_red::FILES.map(str::to_owned).to_vec()),
+            entries: match handed {
+                HandedOver::Files(names) => Entries::Files(names),
+                HandedOver::Running => Entries::Handed,
+            },
             modules: ready.planned.modules,
         })
     }

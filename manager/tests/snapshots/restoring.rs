@@ -135,7 +135,7 @@ async fn a_stopped_instance_is_restored_and_stays_stopped(pool: PgPool) {
     assert_eq!(over(&bench, &begun).await["state"], "done");
     bench.until(&it, "stopped").await;
     let file = std::fs::read(bench.folder(&it).join("flows_cred.json")).unwrap();
-    let opened = openflow_manager::crypto::node_red::open(&secret, &file).unwrap();
+    let opened = openflow_manager::engines::node_red::credentials::open(&secret, &file).unwrap();
     assert_eq!(Value::Object(opened), password("one"));
 }
 

@@ -3,8 +3,8 @@ use chrono::{DateTime, Utc};
 use crate::{
     backups::{Error, Keep, Policy, Schedule, Settings},
     crypto,
+    engines::Engine,
     kernel::{InstanceId, ProjectId},
-    stacks::Engine,
 };
 
 const KEEP_MAX: u32 = 1000;

@@ -4,8 +4,8 @@ use sqlx::PgConnection;
 use super::Candidate;
 use crate::{
     backups::{Keep, Policy},
+    engines::Engine,
     kernel::{InstanceId, ProjectId},
-    stacks::Engine,
 };
 
 fn bad(column: &'static str) -> sqlx::Error {

@@ -20,7 +20,7 @@ pub(super) async fn plan(
            and id in (
              select distinct on (b.instance_id) b.id from backups b
              join instances i on i.id = b.instance_id and i.desired <> 'absent'
-             where b.status = 'good' and b.engine = 'node-red' and b.file_name is not null
+             where b.status = 'good' and b.file_name is not null
              order by b.instance_id, b.id desc)
            and not exists (
              select 1 from backups r where r.instance_id = backups.instance_id
@@ -82,7 +82,7 @@ pub(in crate::backups) async fn figures(
              max(b.verification_at) filter (where b.verification_level = 'rehearsed' and b.verification_status = 'good'),
              min(b.created_at)) as at
            from backups b join instances i on i.id = b.instance_id and i.desired <> 'absent'
-           where b.status = 'good' and b.engine = 'node-red' group by b.instance_id) as last"
+           where b.status = 'good' group by b.instance_id) as last"
     )
     .fetch_one(conn)
     .await?;

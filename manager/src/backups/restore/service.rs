@@ -14,7 +14,7 @@ use crate::{
         restores::{NewRestore, Restore, SourceKind},
     },
     kernel::{Actor, BackupId, Secret},
-    stacks,
+    stacks::{self, Pick},
 };
 
 /// For the audit log.
@@ -39,7 +39,8 @@ impl Backups {
         };
         let secret = self.secret_of(&about)?;
         if let Target::New(_) = &target {
-            let stack = stacks::pick_ready(&mut tx, None).await;
+            let pick = Pick::DefaultOf(backup.engine);
+            let stack = stacks::pick_ready(&mut tx, pick).await;
             check_engine(&about, &stack.map_err(crate::instances::Error::from)?)?;
         }
         drop(tx);

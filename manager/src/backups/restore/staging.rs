@@ -1,21 +1,20 @@
 //! Unpacks a backup beside the data folder, and fits it to its new place.
-use std::{fs::File, path::Path, time::Duration};
+use std::{fs::File, time::Duration};
 
-use openflow_archive::{Folder, Limits, Progress, UnpackOptions, unpack};
+use openflow_archive::{Limits, Progress, UnpackOptions, unpack};
 
 use super::service::ACTOR;
 use crate::{
-    backups::{Backups, Error, files::blocking, model::ENTRIES_MAX},
-    crypto::node_red,
-    instances::restores::{Entries, Plan, Restore},
+    backups::{Backups, Error, model::ENTRIES_MAX},
+    instances::{
+        DataCopy,
+        restores::{Entries, Plan, Restore},
+    },
     kernel::{Actor, Secret},
 };
 
 const PROGRESS_PERIOD: Duration = Duration::from_secs(1);
 const THREADS_MAX: usize = 4;
-const CREDENTIALS_BYTES_MAX: u64 = 64 << 20;
-/// Of the credentials file, as Node-RED makes it.
-const FILE_MODE: u32 = 0o600;
 
 pub(super) struct Staging {
     pub(super) backups: Backups,
@@ -53,10 +52,15 @@ impl Staging {
         }
         self.unpack().await?;
         let origin = instances.origin(self.restore.instance).await?;
-        let (folder, owner) = (instances.staging(&self.restore), instances.data_owner());
-        let (from, to) = (self.secret.clone(), origin.credential_secret);
-        if from != to {
-            blocking(move || Ok(reseal(&folder, (&from, &to), owner))).await??;
+        if self.secret != origin.credential_secret {
+            let copy = DataCopy {
+                instance: self.restore.instance,
+                engine: origin.instance.engine,
+                folder: instances.staging(&self.restore),
+                credential_secret: self.secret.clone(),
+            };
+            let rekeyed = instances.rekey(copy, &origin.credential_secret).await;
+            rekeyed.map_err(Error::BadCredentials)?;
         }
         let plan = Plan {
             entries: Entries::Whole,
@@ -114,21 +118,6 @@ impl Staging {
         }
         Ok(())
     }
-}
-
-/// Encrypts the credentials anew for the instance that they go into.
-fn reseal(folder: &Path, (from, to): (&Secret, &Secret), owner: (u32, u32)) -> Result<(), Error> {
-    let bad = |error: String| Error::BadCredentials(error);
-    let folder = Folder::open(folder).map_err(self::folder)?;
-    let file = folder.read(node_red::FILE, CREDENTIALS_BYTES_MAX);
-    let Some(file) = file.map_err(|error| bad(error.to_string()))? else {
-        return Ok(());
-    };
-    let credentials = node_red::open(from, &file).map_err(|error| bad(error.to_string()))?;
-    let resealed = node_red::seal(to, &credentials);
-    folder
-        .write(node_red::FILE, &resealed, FILE_MODE, Some(owner))
-        .map_err(self::folder)
 }
 
 fn folder(error: std::io::Error) -> Error {

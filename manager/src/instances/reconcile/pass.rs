@@ -110,13 +110,7 @@ impl Reconciler {
                 .filter(|(it, _)| Some(it.state) == state),
         };
         drop(tx);
-        let spec = spec::container_spec(
-            &parts.settings,
-            &self.instances.folders,
-            &row,
-            &inside,
-            &image,
-        );
+        let spec = spec::container_spec(&self.instances, &row, &inside, &image);
         Ok(Some(Look {
             seen: row.seen.clone(),
             upgrading: row.seen.good_stack.is_some_and(|good| good != row.stack),
@@ -201,8 +195,8 @@ impl Reconciler {
     }
 
     async fn purge(&self, row: &Instance) -> Result<Next, Error> {
-        if let Err(error) = self.instances.folders.remove(row.id).await {
-            tracing::warn!(%error, "cannot remove the data folder of {}: {error}", row.id);
+        if let Err(error) = self.instances.remove_files(row.id).await {
+            tracing::warn!(%error, "cannot remove the files of {}: {error}", row.id);
             return Ok(Next::After(DATABASE_AWAY_PAUSE));
         }
         let mut tx = self.instances.parts.db.begin_system().await?;
@@ -222,8 +216,7 @@ impl Reconciler {
         seen.restart_needed = false;
         seen.started_at = None;
         seen.restart_done = look.row.restart_wanted;
-        // It has nothing to prove.
-        self.end_restore(&mut look, RestoreState::Done).await?;
+        self.end_restore_of_stopped(&mut look).await?;
         self.write(&mut look).await?;
         Ok(Next::Done)
     }

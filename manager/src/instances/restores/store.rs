@@ -184,14 +184,16 @@ pub(super) async fn stage(
     plan: &Plan,
     now: DateTime<Utc>,
 ) -> sqlx::Result<bool> {
-    let entries = match &plan.entries {
-        Entries::Whole => None,
-        Entries::Files(names) => Some(names.as_slice()),
+    let (state, entries) = match &plan.entries {
+        Entries::Whole => (RestoreState::Stopping, None),
+        Entries::Files(names) => (RestoreState::Stopping, Some(names.as_slice())),
+        Entries::Handed => (RestoreState::Applying, Some(&[][..])),
     };
     let result = sqlx::query!(
-        "update restores set state = 'stopping', entries = $2, modules = $3, touched_at = $4
+        "update restores set state = $2, entries = $3, modules = $4, touched_at = $5
          where id = $1 and state = 'preparing'",
         id.0,
+        state.as_str(),
         entries,
         serde_json::json!(plan.modules),
         now,
@@ -207,7 +209,7 @@ pub(in crate::instances) async fn staged(
     instance: InstanceId,
 ) -> Result<Option<(Restore, Plan)>, Error> {
     let row = select!(
-        "where instance_id = $1 and state in ('stopping', 'starting', 'undoing')",
+        "where instance_id = $1 and state in ('stopping', 'applying', 'starting', 'undoing')",
         instance.0
     )
     .fetch_optional(&mut *conn)
@@ -223,7 +225,11 @@ pub(in crate::instances) async fn staged(
     .fetch_one(conn)
     .await?;
     let plan = Plan {
-        entries: plan.entries.map_or(Entries::Whole, Entries::Files),
+        entries: match plan.entries {
+            None => Entries::Whole,
+            Some(names) if names.is_empty() => Entries::Handed,
+            Some(names) => Entries::Files(names),
+        },
         modules: serde_json::from_value(plan.modules).map_err(|_| bad("modules"))?,
     };
     Ok(Some((restore, plan)))

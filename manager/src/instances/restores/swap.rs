@@ -130,6 +130,7 @@ impl Swap {
                 absent: inside("absent"),
                 rejected: inside("rejected"),
             }]),
+            Entries::Handed => Ok(Vec::new()),
             Entries::Files(names) => names
                 .iter()
                 .map(|name| {

@@ -1,34 +1,29 @@
-//! What a new instance's data folder begins with: the template's flows, and for
-//! Node-RED the broker node that `settings-shim/node-red/broker.json` describes.
+//! What a new instance's data folder begins with: the template's flows, and
+//! the broker node that `settings-shim/node-red/broker.json` describes.
 //! Here, because the folder is made once and whole: what a user removes later
 //! stays removed, and nobody has to remember that it was there.
 use serde_json::Value;
 
-use super::data::FirstFile;
+use super::{FLOWS, credentials};
 use crate::{
-    crypto::node_red::{self, Credentials},
+    engines::{Credentials, FirstFile},
     kernel::Secret,
-    stacks::Engine,
 };
 
 /// The shim's tests use the same file. Its address and credentials are names of
 /// environment variables; there is no secret in it.
-const BROKER: &str = include_str!("../../../settings-shim/node-red/broker.json");
+const BROKER: &str = include_str!("../../../../settings-shim/node-red/broker.json");
 
-pub(super) fn of(engine: Engine, flows: Option<&Value>, secret: &Secret) -> Vec<FirstFile> {
+pub(super) fn of(flows: Option<&Value>, key: &Secret) -> Vec<FirstFile> {
     let broker: Value = serde_json::from_str(BROKER).unwrap_or_default();
-    match (engine, flows) {
-        (Engine::NodeRed, flows) => with_broker(flows, &broker, secret),
-        (Engine::N8n, Some(flows)) => vec![flows_file(flows)],
-        (Engine::N8n, None) => Vec::new(),
-    }
+    with_broker(flows, &broker, key)
 }
 
 /// A template may bring the broker node itself: an editor's export has it,
 /// without its credentials, since Node-RED exports none. They are added where
 /// they lead to the instance's own broker. Anything else under its id is the
 /// template's affair.
-fn with_broker(flows: Option<&Value>, broker: &Value, secret: &Secret) -> Vec<FirstFile> {
+fn with_broker(flows: Option<&Value>, broker: &Value, key: &Secret) -> Vec<FirstFile> {
     let own = &broker["node"];
     let mut nodes = flows.and_then(Value::as_array).cloned().unwrap_or_default();
     let at_home = match nodes.iter().find(|it| it["id"] == own["id"]) {
@@ -40,14 +35,14 @@ fn with_broker(flows: Option<&Value>, broker: &Value, secret: &Secret) -> Vec<Fi
     };
     let mut files = vec![flows_file(&Value::Array(nodes))];
     if at_home && let Some(id) = own["id"].as_str() {
-        let credentials = Credentials::from_iter([(id.to_owned(), broker["credentials"].clone())]);
-        files.push((node_red::FILE, node_red::seal(secret, &credentials)));
+        let all = Credentials::from_iter([(id.to_owned(), broker["credentials"].clone())]);
+        files.push((credentials::FILE, credentials::seal(key, &all)));
     }
     files
 }
 
 fn flows_file(flows: &Value) -> FirstFile {
-    ("flows.json", flows.to_string().into_bytes())
+    (FLOWS, flows.to_string().into_bytes())
 }
 
 #[cfg(test)]
@@ -56,8 +51,8 @@ mod tests {
 
     use super::*;
 
-    fn made(engine: Engine, flows: Option<Value>) -> (Vec<&'static str>, Value) {
-        let files = of(engine, flows.as_ref(), &Secret::new("x"));
+    fn made(flows: Option<Value>) -> (Vec<&'static str>, Value) {
+        let files = of(flows.as_ref(), &Secret::new("x"));
         let flows = files
             .first()
             .map(|(_, content)| serde_json::from_slice(content).unwrap())
@@ -84,12 +79,7 @@ mod tests {
             (Some(json!([elsewhere])), &one, json!([elsewhere])),
             (Some(json!([other_type])), &one, json!([other_type])),
         ] {
-            assert_eq!(made(Engine::NodeRed, flows), (names.clone(), nodes));
+            assert_eq!(made(flows), (names.clone(), nodes));
         }
-    }
-
-    #[test]
-    fn n8n_gets_no_broker_node() {
-        assert_eq!(made(Engine::N8n, None), (Vec::new(), Value::Null));
     }
 }

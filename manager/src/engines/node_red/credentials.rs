@@ -2,28 +2,18 @@
 //! `{"$": iv in hex + AES-256-CTR in base64}` under the SHA-256 of the
 //! instance's credential secret; inside, `{nodeId: {field: value}}`.
 use base64::{Engine as _, prelude::BASE64_STANDARD};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use super::{
-    aes_ctr::{aes256_ctr, aes256_ctr_back},
-    sha256,
+use crate::{
+    crypto::{aes256_ctr, aes256_ctr_back, sha256},
+    engines::{Credentials, CredentialsError},
+    kernel::Secret,
 };
-use crate::kernel::Secret;
 
 pub const FILE: &str = "flows_cred.json";
 const IV_BYTES: usize = 16;
-
-/// Credentials in the open, by node. Handle with care.
-pub type Credentials = Map<String, Value>;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum CredentialsError {
-    #[error("flows_cred.json is not a credentials file of Node-RED")]
-    Damaged,
-    /// The format has no checksum: what decrypts to nonsense had another key.
-    #[error("flows_cred.json was not encrypted with this instance's key")]
-    WrongKey,
-}
+const DAMAGED: CredentialsError = CredentialsError::Damaged(FILE);
+const WRONG_KEY: CredentialsError = CredentialsError::WrongKey(FILE);
 
 /// The content of the file.
 pub fn seal(secret: &Secret, credentials: &Credentials) -> Vec<u8> {
@@ -35,20 +25,21 @@ pub fn seal(secret: &Secret, credentials: &Credentials) -> Vec<u8> {
         .into_bytes()
 }
 
-/// Takes the file apart; one that was never encrypted is read as it is, as
+/// Takes the file apart; the format has no checksum, so what decrypts to
+/// nonsense had another key. One that was never encrypted is read as it is, as
 /// Node-RED does.
 pub fn open(secret: &Secret, file: &[u8]) -> Result<Credentials, CredentialsError> {
-    let file: Credentials = serde_json::from_slice(file).map_err(|_| CredentialsError::Damaged)?;
+    let file: Credentials = serde_json::from_slice(file).map_err(|_| DAMAGED)?;
     let Some(sealed) = file.get("$") else {
-        return by_node(file).ok_or(CredentialsError::Damaged);
+        return by_node(file).ok_or(DAMAGED);
     };
-    let sealed = sealed.as_str().ok_or(CredentialsError::Damaged)?;
-    let (iv, bytes) = parts(sealed).ok_or(CredentialsError::Damaged)?;
+    let sealed = sealed.as_str().ok_or(DAMAGED)?;
+    let (iv, bytes) = parts(sealed).ok_or(DAMAGED)?;
     let plain = aes256_ctr_back(sha256(secret.expose()), iv, bytes);
     serde_json::from_slice(&plain)
         .ok()
         .and_then(by_node)
-        .ok_or(CredentialsError::WrongKey)
+        .ok_or(WRONG_KEY)
 }
 
 fn parts(sealed: &str) -> Option<([u8; IV_BYTES], Vec<u8>)> {
@@ -81,7 +72,7 @@ mod tests {
         assert!(!String::from_utf8_lossy(&file).contains("password"));
         assert_eq!(open(&Secret::new("a"), &file), Ok(some()));
         let other = open(&Secret::new("b"), &file);
-        assert_eq!(other, Err(CredentialsError::WrongKey));
+        assert_eq!(other, Err(WRONG_KEY));
     }
 
     #[test]
@@ -95,10 +86,10 @@ mod tests {
             r#"{"$": "abc"}"#,
             r#"{"n": 1}"#,
         ] {
-            assert_eq!(open(bad), Err(CredentialsError::Damaged), "{bad}");
+            assert_eq!(open(bad), Err(DAMAGED), "{bad}");
         }
         let odd = format!(r#"{{"$": "{}zz!"}}"#, "é".repeat(16));
-        assert_eq!(open(&odd), Err(CredentialsError::Damaged));
+        assert_eq!(open(&odd), Err(DAMAGED));
         assert_eq!(
             open(r#"{"n1": {"user": "ada", "password": "pä$$"}}"#),
             Ok(some())

@@ -2,14 +2,14 @@ use openflow_archive::Folder;
 use serde_json::Value;
 
 use super::files::unreadable;
-use crate::snapshots::{Error, model::Installed};
+use crate::engines::{Installed, ReadError};
 
 const PACKAGE_BYTES_MAX: u64 = 1 << 20;
 /// More are left out: nobody installs so many.
 const MODULES_MAX: usize = 200;
 
 /// The modules that the palette manager installed, by name.
-pub(super) fn read(folder: &Folder) -> Result<Vec<Installed>, Error> {
+pub(super) fn read(folder: &Folder) -> Result<Vec<Installed>, ReadError> {
     let Some(package) = folder
         .read("package.json", PACKAGE_BYTES_MAX)
         .map_err(|error| unreadable("package.json", error))?
@@ -17,7 +17,7 @@ pub(super) fn read(folder: &Folder) -> Result<Vec<Installed>, Error> {
         return Ok(Vec::new());
     };
     let package: Value = serde_json::from_slice(&package)
-        .map_err(|_| Error::Unreadable("package.json is not JSON".to_owned()))?;
+        .map_err(|_| ReadError::Unreadable("package.json is not JSON".to_owned()))?;
     let named = package["dependencies"].as_object();
     let mut modules: Vec<Installed> = named
         .into_iter()

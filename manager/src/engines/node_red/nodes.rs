@@ -2,12 +2,14 @@ use std::collections::HashSet;
 
 use serde_json::Value;
 
+use crate::engines::is_tab;
+
 /// More than anybody draws.
 const NODES_MAX: usize = 100_000;
 
 /// The nodes of a flow file: objects with an id, each once, and a type. Fails
 /// with the reason, for a person.
-pub(in crate::snapshots) fn nodes(text: &str) -> Result<Vec<Value>, String> {
+pub(super) fn nodes(text: &str) -> Result<Vec<Value>, String> {
     let bad = |what: &str| Err(format!("flows.json is not a list of nodes: {what}"));
     let Ok(Value::Array(nodes)) = serde_json::from_str(text) else {
         return bad("it is not a JSON array");
@@ -27,13 +29,9 @@ pub(in crate::snapshots) fn nodes(text: &str) -> Result<Vec<Value>, String> {
     Ok(nodes)
 }
 
-pub(in crate::snapshots) fn is_tab(node: &Value) -> bool {
-    node["type"] == "tab"
-}
-
 /// How many nodes (configuration nodes too; not what only frames them) and
 /// how many tabs.
-pub(in crate::snapshots) fn counts(nodes: &[Value]) -> (usize, usize) {
+pub(super) fn counts(nodes: &[Value]) -> (usize, usize) {
     let tabs = nodes.iter().filter(|it| is_tab(it)).count();
     let frames = |it: &&Value| matches!(it["type"].as_str(), Some("subflow" | "group"));
     (
