@@ -12,7 +12,7 @@ use crate::{
     support::instances::{Bench, It, eventually},
 };
 
-async fn bench(pool: PgPool, bucket: &s3::Bucket, more: &[&str]) -> Bench {
+pub(crate) async fn bench(pool: PgPool, bucket: &s3::Bucket, more: &[&str]) -> Bench {
     let url = format!("--offsite-url=s3://{}/some/folder", bucket.name);
     let endpoint = format!("--offsite-endpoint=http://{}", s3::server());
     let mut flags = QUIET.to_vec();
@@ -27,7 +27,7 @@ async fn bench(pool: PgPool, bucket: &s3::Bucket, more: &[&str]) -> Bench {
     Bench::with_flags(pool, &flags).await
 }
 
-async fn until_copied(bench: &Bench, id: Uuid, status: &str) -> Value {
+pub(crate) async fn until_copied(bench: &Bench, id: Uuid, status: &str) -> Value {
     eventually("the copy is there", async || {
         let it = bench.backup(id).await;
         (it["offsite"]["status"] == status).then_some(it)
