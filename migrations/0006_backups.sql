@@ -84,9 +84,11 @@ create table backup_turns (
   instance_id uuid constraint backup_turns_pkey primary key
     constraint backup_turns_instance_id_fkey references instances (id) on delete cascade,
   project_id uuid not null constraint backup_turns_project_id_fkey references projects (id),
-  at timestamptz not null
+  at timestamptz not null,
+  taken boolean not null default false
 );
 comment on table backup_turns is 'When an instance last had its turn by the schedule. The next turn is counted from there, so that a missed one is made up.';
+comment on column backup_turns.taken is 'A backup was to be made then; otherwise its turns are only counted from there.';
 
 create table backup_offsite_leftovers (
   key text constraint backup_offsite_leftovers_pkey primary key,

@@ -170,7 +170,7 @@ impl Runner {
                 let backup = pending(&candidate, Trigger::Schedule, by, now);
                 let mut tx = it.parts.db.begin_system().await?;
                 let key = (candidate.instance, candidate.project);
-                policies::store::set_turn(&mut tx, key, now).await?;
+                policies::store::set_turn(&mut tx, key, now, true).await?;
                 match backups::insert(&mut tx, &backup).await {
                     Ok(()) => tx.commit().await?,
                     // Somebody was faster: that one is as good.
