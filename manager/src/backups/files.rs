@@ -10,7 +10,7 @@ use std::{
 
 use chrono::{DateTime, Utc};
 
-use super::{Error, model::STAMP};
+use super::{Archive, Backup, Error, model::STAMP};
 use crate::kernel::{BackupId, InstanceId};
 
 const EXTENSION: &str = ".tar.gz";
@@ -164,6 +164,18 @@ impl BackupFolder {
 
     pub(super) fn has(&self, instance: InstanceId, name: &str) -> io::Result<bool> {
         self.path(instance, name).try_exists()
+    }
+
+    /// How it is about the backup's archive. A folder that cannot be read says
+    /// nothing against it.
+    pub(super) fn archive_of(&self, backup: &Backup) -> Archive {
+        let name = backup.file_name.as_ref().filter(|_| !backup.is_open());
+        match name.map(|it| self.has(backup.instance, it)) {
+            None => Archive::None,
+            Some(Ok(false)) => Archive::Gone,
+            Some(_) if backup.is_damaged() => Archive::Damaged,
+            Some(_) => Archive::Here,
+        }
     }
 
     /// Removes the file, and the folder with the last one.

@@ -15,4 +15,5 @@ mod rehearsing;
 mod restoring;
 mod times;
 mod trouble;
+mod unnoted;
 mod uploads;
