@@ -150,10 +150,7 @@ fn open(above: impl AsFd, name: impl Arg + Copy) -> io::Result<OwnedFd> {
         Err(Errno::ACCESS) => {
             let unread = fs::openat(&above, name, UNREAD, Mode::empty())?;
             // The handle itself, whatever the name leads to by now.
-            fs::chmod(
-                format!("/proc/self/fd/{}", unread.as_raw_fd()),
-                Mode::RWXU,
-            )?;
+            fs::chmod(format!("/proc/self/fd/{}", unread.as_raw_fd()), Mode::RWXU)?;
             fs::openat(&above, name, FOLDER, Mode::empty())?
         }
         other => other?,

@@ -54,7 +54,10 @@ fn folders_that_their_owner_may_not_write_to() {
         let std_fails = fs::remove_dir_all(&tree).is_err();
         (std_fails, remove_tree(&tree).map(|()| tree.exists()))
     });
-    assert!(std_fails, "permissions did not bite: the test shows nothing");
+    assert!(
+        std_fails,
+        "permissions did not bite: the test shows nothing"
+    );
     assert!(!ours.unwrap());
 }
 
