@@ -37,7 +37,7 @@
 //! limit is kept between files and pieces of files, so give the freezer's own fuse some seconds more than `freeze_limit`.
 //!
 //! Reading order: `scan.rs` and `folder.rs` (the folder), `write/` (passes, freeze), `tar/` (the format), `gzip/` (parallel
-//! members), `read/` (the scan of an archive and what is made of it).
+//! members), `read/` (the scan of an archive and what is made of it), `remove.rs` ([`remove_tree`]).
 mod content;
 mod error;
 mod flush;
@@ -47,6 +47,7 @@ mod link;
 mod manifest;
 mod progress;
 mod read;
+mod remove;
 mod scan;
 mod tar;
 mod write;
@@ -56,6 +57,7 @@ pub use folder::Folder;
 pub use manifest::{Entry, Kind, Manifest, Mtime, Sha256};
 pub use progress::Progress;
 pub use read::{Limits, UnpackOptions, check, unpack};
+pub use remove::remove_tree;
 pub use write::{Freezer, Skipped, WriteOptions, Written, write};
 
 /// Where the folder and the manifest are in the archive.

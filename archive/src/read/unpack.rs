@@ -215,7 +215,7 @@ impl Drop for Unpacker {
     fn drop(&mut self) {
         if !self.kept {
             // What cannot be removed now is found by whoever looks at the folder's name.
-            let _ = std::fs::remove_dir_all(&self.into);
+            let _ = crate::remove_tree(&self.into);
         }
     }
 }

@@ -214,9 +214,10 @@ impl About {
     pub const VERSION: u32 = 1;
 }
 
-/// Where the credential secret in a manifest is sealed for.
-pub fn credential_place(id: BackupId) -> String {
-    format!("backups/{id}/credential_secret")
+/// Where the credential secret in a manifest is sealed for. Whoever changes the
+/// project in a manifest has a secret that does not open.
+pub fn credential_place(id: BackupId, project: ProjectId) -> String {
+    format!("projects/{project}/backups/{id}/credential_secret")
 }
 
 impl Backup {

@@ -101,6 +101,8 @@ pub struct Instance {
     pub seen: Seen,
     /// How far the restore under way is.
     pub restore: Option<RestoreState>,
+    /// It was made for data that are still being put beside.
+    pub awaits_data: bool,
     /// A backup holds it still until then.
     pub frozen_until: Option<DateTime<Utc>>,
     pub created_at: DateTime<Utc>,

@@ -91,24 +91,29 @@ impl Instances {
         choices: Choices,
     ) -> Result<Instance, Error> {
         let mut tx = self.parts.db.begin_as(actor).await?;
-        self.parts
-            .identity
-            .require(&mut tx, actor, project, Role::Member)
-            .await?;
-        if self.parts.settings.per_project_max <= store::count(&mut tx, project).await? {
+        let asked = (new, choices);
+        let instance = self.create_in(&mut tx, actor, project, asked).await?;
+        tx.commit().await?;
+        Ok(instance)
+    }
+
+    pub(super) async fn create_in(
+        &self,
+        tx: &mut PgConnection,
+        actor: &Actor,
+        project: ProjectId,
+        (new, choices): (NewInstance, Choices),
+    ) -> Result<Instance, Error> {
+        let identity = &self.parts.identity;
+        identity.require(tx, actor, project, Role::Member).await?;
+        if self.parts.settings.per_project_max <= store::count(tx, project).await? {
             return Err(Error::TooMany(self.parts.settings.per_project_max));
         }
-        let (instance, inside) = self.draft(&mut tx, project, new, choices).await?;
-        store::insert(&mut tx, &self.parts.keys, &instance, &inside).await?;
+        let (instance, inside) = self.draft(tx, project, new, choices).await?;
+        store::insert(tx, &self.parts.keys, &instance, &inside).await?;
         let detail = json!({"subdomain": instance.subdomain.as_str(), "env": inside.env.names()});
-        audit::record(
-            &mut tx,
-            actor,
-            self.now(),
-            instance.event("instance.create", detail),
-        )
-        .await?;
-        tx.commit().await?;
+        let event = instance.event("instance.create", detail);
+        audit::record(tx, actor, self.now(), event).await?;
         Ok(instance)
     }
 
@@ -152,6 +157,7 @@ impl Instances {
             },
             seen: Seen::new(),
             restore: None,
+            awaits_data: false,
             frozen_until: None,
             created_at: now,
             updated_at: now,

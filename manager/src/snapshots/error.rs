@@ -67,7 +67,9 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether it is the instance's own content that is at fault.
+    /// Whether it is the instance's own content that is at fault. Flows that are
+    /// just being written ([`Error::Busy`]) are in order: in a moment they can be
+    /// read, and kept.
     pub(super) fn is_of_content(&self) -> bool {
         matches!(
             self,

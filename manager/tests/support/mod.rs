@@ -5,6 +5,7 @@
 mod broker;
 mod builders;
 mod clock;
+pub(crate) mod hold;
 pub(crate) mod instances;
 pub(crate) mod relay;
 pub(crate) mod stream;

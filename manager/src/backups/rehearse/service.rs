@@ -1,7 +1,9 @@
-use std::{fs, fs::File, io::ErrorKind};
+use std::fs::File;
 
 use chrono::TimeDelta;
-use openflow_archive::{Error as ArchiveError, Limits, Progress, UnpackOptions, unpack};
+use openflow_archive::{
+    Error as ArchiveError, Limits, Progress, UnpackOptions, remove_tree, unpack,
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{Judgement, judge, store};
@@ -147,11 +149,7 @@ impl Backups {
 
     async fn remove_rehearsal(&self, backup: &Backup) -> Result<(), Error> {
         let folder = self.folder.rehearsal(backup.id);
-        blocking(move || match fs::remove_dir_all(folder) {
-            Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        })
-        .await
+        blocking(move || remove_tree(&folder)).await
     }
 }
 

@@ -3,7 +3,6 @@ use std::{fs::File, time::Duration};
 
 use openflow_archive::{Limits, Progress, UnpackOptions, unpack};
 
-use super::service::ACTOR;
 use crate::{
     backups::{Backups, Error, model::ENTRIES_MAX},
     instances::{
@@ -25,8 +24,6 @@ pub(super) struct Staging {
     pub(super) file: File,
     /// What its credentials are encrypted with.
     pub(super) secret: Secret,
-    /// The instance was made for it.
-    pub(super) is_new: bool,
 }
 
 /// Goes on by itself. If the manager dies meanwhile, the restore is given up for
@@ -46,10 +43,6 @@ pub(super) fn spawn(staging: Staging) {
 impl Staging {
     async fn run(&self) -> Result<(), Error> {
         let instances = &self.backups.parts.instances;
-        if !self.is_new {
-            let snapshots = &self.backups.parts.snapshots;
-            snapshots.before_restore(&self.actor, &self.restore).await?;
-        }
         self.unpack().await?;
         let origin = instances.origin(self.restore.instance).await?;
         if self.secret != origin.credential_secret {
@@ -61,6 +54,11 @@ impl Staging {
             };
             let rekeyed = instances.rekey(copy, &origin.credential_secret).await;
             rekeyed.map_err(Error::BadCredentials)?;
+        }
+        // Not before: what somebody deployed while it was unpacked is kept, too.
+        if !self.restore.takes_back {
+            let snapshots = &self.backups.parts.snapshots;
+            snapshots.before_restore(&self.actor, &self.restore).await?;
         }
         let plan = Plan {
             entries: Entries::Whole,
@@ -111,11 +109,7 @@ impl Staging {
         let instances = &self.backups.parts.instances;
         tracing::warn!(restore.id = %self.restore.id, "the restore of {} has failed: {why}", self.restore.source_name);
         let why = why.to_string();
-        let failed = instances.restore_not_staged(&self.restore, &why).await?;
-        if failed && self.is_new {
-            let instance = self.restore.instance;
-            instances.take_back(instance, ACTOR).await?;
-        }
+        instances.restore_not_staged(&self.restore, &why).await?;
         Ok(())
     }
 }

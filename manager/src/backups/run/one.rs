@@ -122,7 +122,7 @@ impl Making {
     fn about(&self, origin: &Origin) -> About {
         let (backup, instance) = (&self.backup, &origin.instance);
         let secret = origin.credential_secret.expose().as_bytes();
-        let place = credential_place(backup.id);
+        let place = credential_place(backup.id, instance.project);
         About {
             format: About::FORMAT.to_owned(),
             version: About::VERSION,

@@ -24,6 +24,7 @@ const DATABASE_AWAY_PAUSE: Duration = Duration::from_secs(3);
 const RESTARTING_PAUSE: Duration = Duration::from_secs(1);
 const EVENT_TRIES: u32 = 5;
 const EVENT_PAUSE: Duration = Duration::from_millis(50);
+const AWAITS_DATA: &str = "It starts as soon as the data that it was made for are put back.";
 const LOG_LINES: usize = 5;
 const LOG_BYTES_MAX: usize = 800;
 
@@ -76,6 +77,7 @@ impl Reconciler {
             spec_hash: &spec_hash,
             upgrading: look.upgrading,
             held_down: look.row.is_held_down(),
+            awaits_data: look.row.awaits_data,
             frozen: self.is_frozen(&look.row),
         };
         if let Some(observed) = &observed
@@ -184,6 +186,12 @@ impl Reconciler {
                 Some(observed) => self.check(look, observed, attention).await,
                 None => Ok(Next::Again),
             },
+            Step::AwaitData => {
+                look.seen.detail = Some(AWAITS_DATA.to_owned());
+                self.write(&mut look).await?;
+                // The restore's next step wakes us.
+                Ok(Next::Done)
+            }
             Step::Wait => {
                 self.write(&mut look).await?;
                 let now = self.instances.now();

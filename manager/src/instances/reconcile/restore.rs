@@ -45,8 +45,12 @@ impl Reconciler {
         look.seen.upstream = None;
         match exchanged {
             Ok(()) if undo => {
+                let now = match restore.takes_back {
+                    true => "The instance is empty.",
+                    false => "What was there before is there again.",
+                };
                 look.seen.notice = Some(format!(
-                    "The restore of {} was undone: {}. What was there before is there again.",
+                    "The restore of {} was undone: {}. {now}",
                     restore.source_name,
                     restore.detail.as_deref().unwrap_or("no reason is known"),
                 ));

@@ -45,6 +45,9 @@ pub struct Restore {
     pub source_kind: SourceKind,
     pub source_id: Uuid,
     pub source_name: String,
+    /// The instance was made for the data: it is not started before they are in
+    /// place, and deleted when they do not come.
+    pub takes_back: bool,
     pub state: RestoreState,
     /// Why, in words for a person.
     pub detail: Option<String>,
