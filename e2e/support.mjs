@@ -174,10 +174,20 @@ export function curl(url, ...args) {
   return { status: Number(out.slice(at + 1)), body: out.slice(0, at) }
 }
 
+/** Of the private server of `data/postgres`; null: it does not run. */
+export function postgresPid(folder) {
+  try {
+    const pid = Number(fs.readFileSync(path.join(folder, 'cluster', 'postmaster.pid'), 'utf8').split('\n')[0])
+    return pid > 1 ? pid : null
+  } catch {
+    return null
+  }
+}
+
 function stopPostgres(folder) {
   try {
-    const pid = Number(fs.readFileSync(path.join(folder, 'data', 'postmaster.pid'), 'utf8').split('\n')[0])
-    if (pid > 1) process.kill(pid, 'SIGQUIT')
+    const pid = postgresPid(folder)
+    if (pid) process.kill(pid, 'SIGQUIT')
   } catch {
     // Not running: that is what is wanted.
   }
