@@ -149,8 +149,8 @@ impl WithBackups for Bench {
 pub(crate) fn credentials(bench: &Bench, it: &It) -> Value {
     use openflow_manager::{crypto::node_red, kernel::Secret};
     let file = bench.read(it, "flows_cred.json").unwrap();
-    let secret = bench.env_of(it, "OPENFLOW_CREDENTIAL_SECRET").unwrap();
-    node_red::open(&Secret::new(secret), &file).map_or(json!("nonsense"), Value::Object)
+    let secret = Secret::new(bench.env_of(it, "OPENFLOW_CREDENTIAL_SECRET").unwrap());
+    node_red::open(&secret, &file).map_or(json!("nonsense"), Value::Object)
 }
 
 /// A whole archive of an empty folder, with that about its origin.
