@@ -1,6 +1,7 @@
-// PostgreSQL and the Docker Engine killed in the middle of backups and restores: an instance is as before or as restored, never
-// between, a backup is good or has failed, and the next one works.
+// PostgreSQL and the Docker Engine killed, and the disk filled, in the middle of backups and restores: an instance is as before or
+// as restored, never between, a backup is good or has failed, and the next one works.
 import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
 import { createHash, randomBytes } from 'node:crypto'
 import fs from 'node:fs'
 import path from 'node:path'
@@ -18,6 +19,7 @@ const SETTINGS = {
 const SUB = `e2e-chaos-${process.pid}`
 const CONTAINER = `nodered-${SUB}`
 const NOISE_BYTES = 96 << 20 // so that there is a middle to kill something in
+const DISK_MB = 1200
 const AWAY_MS = 3000
 const OVER_MS = 240_000 // what was being prepared is given up after two minutes of silence
 
@@ -25,6 +27,7 @@ let openflow
 let relay
 let instance
 let first // the backup that is restored
+let disk // whether all data has a disk of its own
 const prints = {} // what the folder is, by version
 
 const flows = (version) => [
@@ -172,6 +175,7 @@ async function wholeAfter(restore) {
 before(async () => {
   relay = await Relay.open()
   openflow = await Openflow.create('chaos')
+  disk = openflow.onSmallDisk(DISK_MB)
   await openflow.start({ ...SETTINGS, OPENFLOW_DOCKER_HOST: relay.host })
   openflow.token = await openflow.signInForToken(SETTINGS.OPENFLOW_ADMIN_EMAIL, SETTINGS.OPENFLOW_ADMIN_PASSWORD)
   const project = await openflow.api('POST', '/projects', { name: 'Chaos' })
@@ -275,3 +279,42 @@ for (const [when, cut, killed] of [
     await wholeAfter(asked)
   })
 }
+
+/** Files that nobody expected, until so much is free. */
+function fill(name, leaveBytes) {
+  const { bavail, bsize } = fs.statfsSync(openflow.data)
+  const bytes = bavail * bsize - leaveBytes
+  try {
+    execFileSync('fallocate', ['-l', String(bytes), path.join(openflow.data, name)], { stdio: 'ignore' })
+  } catch {
+    // Somebody else took the last of it.
+  }
+}
+
+/** In the middle of `asked`, which begins with room enough: PostgreSQL has no room either. */
+async function fillUpDuring(ask, begun) {
+  fill('filler', NOISE_BYTES * 1.5)
+  const asked = await ask()
+  await begun()
+  const end = Date.now() + AWAY_MS
+  for (let n = 0; Date.now() < end; n += 1) {
+    fill(`filler-${n}`, 0)
+    await sleep(50)
+  }
+  for (const name of names(openflow.data).filter((it) => it.startsWith('filler'))) fs.rmSync(path.join(openflow.data, name))
+  return asked
+}
+
+test('the disk of all data gets full in the middle of a backup', async (t) => {
+  if (!disk) return t.skip('it takes root to mount one')
+  const ended = await backupOver(await fillUpDuring(askBackup, backupMoments['when it begins']))
+  assert.equal(ended.status, 'failed', JSON.stringify(ended))
+  await nextBackupIsGood()
+})
+
+test('the disk of all data gets full in the middle of a restore', async (t) => {
+  if (!disk) return t.skip('it takes root to mount one')
+  await become('second')
+  const ended = await wholeAfter(await fillUpDuring(askRestore, restoreMoments['while it is unpacked']))
+  assert.equal(ended.state, 'failed', JSON.stringify(ended))
+})

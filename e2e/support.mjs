@@ -1,5 +1,5 @@
 // Starts the real program on ports and a data folder of its own, and talks to it.
-import { spawn, execFileSync } from 'node:child_process'
+import { spawn, spawnSync, execFileSync } from 'node:child_process'
 import fs from 'node:fs'
 import net from 'node:net'
 import os from 'node:os'
@@ -66,6 +66,13 @@ export class Openflow {
     return it
   }
 
+  /** Before the first start: a disk of its own for all data, in memory. False: this user may not mount. */
+  onSmallDisk(megabytes) {
+    const options = `size=${megabytes}m,mode=0755`
+    this.mounted = spawnSync('mount', ['-t', 'tmpfs', '-o', options, 'openflow-e2e', this.data]).status === 0
+    return this.mounted
+  }
+
   /** `openflow up`, until it says that it is up. */
   async start(env = {}) {
     const { DATABASE_URL: _, ...environment } = process.env // its own private cluster
@@ -105,6 +112,7 @@ export class Openflow {
       docker('rm', '-f', id)
     }
     stopPostgres(path.join(this.data, 'postgres'))
+    if (this.mounted) execFileSync('umount', ['--lazy', this.data])
     fs.rmSync(this.data, { recursive: true, force: true })
   }
 
