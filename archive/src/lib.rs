@@ -10,6 +10,8 @@
 //!   opened below a directory handle and never through a link ([`Folder`]).
 //! - **So may the archive.** [`check`] and [`unpack`] refuse what would leave the folder, with the entry's name, and count
 //!   bytes and entries while they read.
+//! - **What a file's owner can set comes back**: modes, times, links, holes, `user.*` attributes and POSIX access control lists.
+//!   What needs privileges (`security.*`, `trusted.*`, set-user bits) is left out.
 //! - **Constant memory**, apart from some hundred bytes for each entry.
 //!
 //! # How to use it
@@ -38,6 +40,7 @@
 //!
 //! Reading order: `scan.rs` and `folder.rs` (the folder), `write/` (passes, freeze), `tar/` (the format), `gzip/` (parallel
 //! members), `read/` (the scan of an archive and what is made of it), `remove.rs` ([`remove_tree`]).
+mod attributes;
 mod content;
 mod error;
 mod flush;

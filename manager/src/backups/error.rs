@@ -80,7 +80,7 @@ pub enum Error {
     ForeignProject,
     #[error("This is not a backup that can be used: {0}.")]
     Refused(String),
-    #[error("The archive cannot be read: {0}.")]
+    #[error("The archive could not be written or read: {0}.")]
     Archive(String),
     #[error("The folder of backups cannot be used: {0}.")]
     Folder(String),

@@ -9,6 +9,7 @@ mod support;
 mod bench;
 mod cluster;
 mod engines;
+mod full;
 mod making;
 mod offsite;
 mod rehearsing;

@@ -29,7 +29,7 @@ async fn begin_new(bench: &Bench, subdomain: &str) -> (It, Restore) {
     let names = NewInstance::parse("Shop", subdomain).unwrap();
     let project = ProjectId(bench.project);
     let ada = ada(bench);
-    let begun = instances(bench).begin_restore_into_new(&ada, project, names, new);
+    let begun = instances(bench).begin_restore_into_new(&ada, project, (names, None), new);
     let restore = begun.await.unwrap();
     let it = It {
         id: restore.instance.0,

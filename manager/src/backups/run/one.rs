@@ -308,14 +308,10 @@ fn io(error: std::io::Error) -> openflow_archive::Error {
 fn outcome(it: Written, freezer: &InstanceFreezer, (file_name, about): (String, About)) -> Outcome {
     let mut reasons = Vec::new();
     if !it.skipped.is_empty() {
-        reasons.push(format!(
-            "{} could not be read and {} left out",
-            match it.skipped.len() {
-                1 => "1 file".to_owned(),
-                n => format!("{n} files"),
-            },
-            if it.skipped.len() == 1 { "is" } else { "are" },
-        ));
+        reasons.push(match it.skipped.len() {
+            1 => "1 file is left out, as a whole or in part".to_owned(),
+            n => format!("{n} files are left out, as a whole or in part"),
+        });
     }
     if !it.consistent || freezer.broke {
         let why = it.freeze_error.as_deref();
