@@ -1,8 +1,9 @@
 'use strict';
-// What the manager asks of a running n8n: its content and its modules (docs/wire.md). The gate calls it for requests with the
+// What the manager asks of a running n8n: its content, its modules, what keeps it awake (docs/wire.md). The gate calls it for requests with the
 // magic token as bearer and for nobody else.
 const { setTimeout: wait } = require('node:timers/promises');
 const { answerJson, answerProblem } = require('../common/answers');
+const { whatKeepsAwake } = require('./awake');
 const { checkContent, Refused } = require('./content/check');
 const { readContent } = require('./content/read');
 const { publishAll } = require('./content/publish');
@@ -17,6 +18,7 @@ const BODY_TIMEOUT_MS = 60_000;
 // By path, then by method: what answers, and how large a body it takes.
 const ROUTES = {
   '/openflow/content': { GET: [getContent], PUT: [putContent, MAX_CONTENT_BYTES] },
+  '/openflow/awake': { GET: [whatKeepsAwake] },
   '/openflow/modules': { POST: [postModule, MAX_SMALL_BYTES] },
 };
 
