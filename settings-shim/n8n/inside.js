@@ -26,10 +26,9 @@ let isWriting = false;
 
 const isOurs = (path) => Object.hasOwn(ROUTES, path);
 
-/** Answers a request whose path `isOurs`; never rejects. No answer holds a secret in the clear. */
-async function handle(req, res) {
-  const path = req.url.split('?', 1)[0].toLowerCase().replace(/\/$/, '');
-  const methods = ROUTES[path] ?? {};
+/** Answers a request whose path `isOurs` (in lower case); never rejects. No answer holds a secret in the clear. */
+async function handle(req, res, path) {
+  const methods = ROUTES[path];
   const [answer, maxBytes] = Object.hasOwn(methods, req.method) ? methods[req.method] : [];
   if (!answer) return answerProblem(req, res, 405, `This address knows ${Object.keys(methods).join(' and ')}.`, { allow: Object.keys(methods).join(', ') });
   try {

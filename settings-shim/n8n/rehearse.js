@@ -3,7 +3,7 @@
 // made like the instance's own (with its secret files), on a copy of the data:
 //   node /opt/openflow/n8n/rehearse.js
 // Output and exit status are those of node-red/rehearse.js (docs/wire.md). The copy is changed: no workflow of it runs.
-// --data, --start and --port are for tests.
+// --data, --app and --port are for tests.
 const { createDecipheriv, createHash } = require('node:crypto');
 const fs = require('node:fs');
 const path = require('node:path');
@@ -14,6 +14,7 @@ const { readContent } = require('./content/read');
 
 const MAX_CONFIG_BYTES = 64 * 1024;
 const MAX_NAMED = 5;
+const PORT = '5678';
 // n8n's ways to begin by itself: published workflows, what is queued to be published, schedules, and executions that wait.
 const QUIET = [
   'UPDATE "workflow_entity" SET "active" = 0, "activeVersionId" = NULL',
@@ -111,16 +112,18 @@ function quieten(data) {
   });
 }
 
-async function startN8n({ data, start, port }) {
+async function startN8n({ data, app, port }) {
   await quieten(data);
-  return checkStart('n8n', { args: [start], env: { ...process.env }, port });
+  const broker = port === PORT ? [] : ['--broker-port', String(Number(port) + 1), '--cache', `${data}/.cache`, '--host', '127.0.0.1'];
+  const args = [path.join(__dirname, 'start.js'), '--data', data, '--app', app, '--port', port, ...broker];
+  return checkStart('n8n', { args, env: process.env, port });
 }
 
 function main() {
   const { values } = parseArgs({ options: {
     data: { type: 'string', default: '/data' },
-    start: { type: 'string', default: path.join(__dirname, 'start.js') },
-    port: { type: 'string', default: '5678' },
+    app: { type: 'string', default: '/opt/n8n' },
+    port: { type: 'string', default: PORT },
   } });
   const secrets = process.env.OPENFLOW_SECRETS_DIR || '/run/openflow';
   return rehearse([

@@ -57,6 +57,11 @@ const rest = (n8n, method, target, body) => n8n.ask({ method, path: `/rest${targ
 const shopUrl = () => `http://127.0.0.1:${shop.address().port}/`;
 const byId = (content, id) => content.workflows.find((it) => it.id === id);
 
+function sqlite(n8n, sql) {
+  const script = "const { DatabaseSync } = require('node:sqlite'); const it = new DatabaseSync(process.argv[1], { timeout: 5000 }); it.exec(process.argv[2]); it.close()";
+  execFileSync(staged().node, ['-e', script, path.join(n8n.data, '.n8n/database.sqlite'), sql]);
+}
+
 function firstContent(key) {
   return contentOf({
     workflows: [asking('wfAsk', 'ask', shopUrl(), CREDENTIAL, { tags: ['tagShop'] }), answering('wfHello', 'hello', 'hello'),
@@ -81,7 +86,7 @@ test('a promotion: workflows answer at once in the other instance, with credenti
   const there = await get(prod);
   assert.deepEqual({ ...there, credentials: [] }, { ...content, credentials: [] });
   assert.deepEqual(decrypt(there.credentials[0].data, KEYS.prod), { name: 'x-shop-key', value: SECRET });
-  const mine = (await rest(prod, 'GET', '/workflows/wfAsk')).json().data;
+  const mine = (await rest(prod, 'GET', '/workflows')).json().data.find(({ id }) => id === 'wfAsk');
   assert.deepEqual([mine.homeProject.type, mine.tags.map(({ name }) => name)], ['personal', ['shop']]);
 });
 
@@ -184,9 +189,9 @@ const broken = [
   ['another format', (it) => { it.format = 2; }, 422, /"format" must be 1/],
   ['a credential under another key', (it) => { it.credentials[0].data = encrypt({ a: 1 }, KEYS.prod); }, 422, /credential credHeader .*not encrypted with this instance's key/],
   ['a credential in the clear', (it) => { it.credentials[0].data = '{"a":1}'; }, 422, /not encrypted with this instance's key/],
-  ['a connection to nowhere', (it) => { it.workflows[0].connections.Webhook.main[0][0].node = 'Nobody'; }, 422, /workflow wfAsk .*Nobody/],
+  ['a connection to nowhere', (it) => { byId(it, 'wfAsk').connections.Webhook.main[0][0].node = 'Nobody'; }, 422, /workflow wfAsk .*Nobody/],
   ['nodes that are none', (it) => { it.workflows[0].nodes = 'x'; }, 422, /nodes are a list/],
-  ['two nodes of one name', (it) => { it.workflows[0].nodes[1].name = 'Webhook'; }, 422, /same name/],
+  ['two nodes of one name', (it) => { byId(it, 'wfAsk').nodes[1].name = 'Webhook'; }, 422, /same name/],
   ['an id twice', (it) => { it.workflows[1].id = it.workflows[0].id; }, 422, /twice/],
   ['an id that is a path', (it) => { it.workflows[0].id = '../x'; }, 422, /no id of n8n's form/],
   ['a tag that is not there', (it) => { it.workflows[0].tags = ['nope']; }, 422, /tag nope/],
@@ -211,12 +216,13 @@ test('an error in the middle of the transaction leaves nothing behind', async ()
   const before = await get(dev);
   const content = structuredClone(before);
   content.workflows[0].name = 'must not be written';
-  // The database itself refuses this one, after the others were written: a history row of that id belongs to nobody.
-  content.workflows.push(workflow('wfNull', 'x', [node('T', 'manualTrigger', 1, {})], { nodes: content.workflows[0].nodes, settings: JSON.parse('{"a":1}'), active: true }));
-  await rest(dev, 'GET', '/workflows');
-  const answer = await send(dev, { ...content, workflows: content.workflows.map((it) => ({ ...it, id: it.id === 'wfNull' ? 'wf-null' : it.id })) });
-  assert.equal(answer.status, 200, answer.body);
-  await put(dev, before);
+  content.workflows.push(workflow('wfBoom', 'Boom', [node('T', 'manualTrigger', 1, {})]));
+  sqlite(dev, "CREATE TRIGGER boom BEFORE INSERT ON workflow_entity WHEN NEW.id = 'wfBoom' BEGIN SELECT RAISE(ABORT, 'the disk is gone'); END");
+  const answer = await send(dev, content);
+  sqlite(dev, 'DROP TRIGGER boom');
+  assert.equal(answer.status, 500, answer.body);
+  assert.match(answer.json().detail, /the disk is gone/);
+  assert.deepEqual(await get(dev), before);
 });
 
 test('other methods, bodies that are not JSON, and two at once', async () => {
