@@ -113,7 +113,7 @@ function quieten(data) {
 }
 
 async function startN8n({ data, app, port }) {
-  await quieten(data);
+  await quieten(data).catch((error) => { throw new Error(`n8n was not started, because its workflows cannot be switched off: ${error.message}`); });
   const broker = port === PORT ? [] : ['--broker-port', String(Number(port) + 1), '--cache', `${data}/.cache`, '--host', '127.0.0.1'];
   const args = [path.join(__dirname, 'start.js'), '--data', data, '--app', app, '--port', port, ...broker];
   return checkStart('n8n', { args, env: process.env, port });
