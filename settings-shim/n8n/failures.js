@@ -6,6 +6,8 @@ const STATUS = 78;
 /** A reason that is known. The message is a sentence for a person: what is wrong and what to do. */
 class CannotStart extends Error {}
 
+const HOOK_FAILED = 'The part of Openflow that runs inside n8n failed, so nobody could sign in. It does not fit this n8n: '
+  + "use the image as Openflow's images/build.sh makes it.";
 const KNOWN = [
   [/SQLITE_(CORRUPT|NOTADB)|database disk image is malformed|file is not a database/,
     'The database of n8n (.n8n/database.sqlite) is damaged. Nothing was changed. Restore a backup of this instance.'],
@@ -16,8 +18,7 @@ const KNOWN = [
   [/Mismatching encryption keys/,
     'The encryption key of this instance is not the one that its data was made with, so n8n could not read its credentials. '
     + 'Nothing was changed. Restore a backup of this instance, or give back the key that belongs to the data.'],
-  [/External hook|external hook file/,
-    "The part of Openflow that runs inside n8n failed, so nobody could sign in. It does not fit this n8n: use the image as Openflow's images/build.sh makes it."],
+  [/external hook/i, HOOK_FAILED],
   [/EADDRINUSE/, 'Another program in this container uses the port of n8n.'],
 ];
 
@@ -44,4 +45,4 @@ function giveUp(error) {
   process.exit(isKnown(error) ? STATUS : 1);
 }
 
-module.exports = { CannotStart, STATUS, giveUp, isKnown, sentenceFor };
+module.exports = { CannotStart, HOOK_FAILED, STATUS, giveUp, isKnown, sentenceFor };

@@ -5,6 +5,7 @@ const { isGuarded } = require('../common/gate');
 const { deployHooks } = require('./deploys');
 const { findOwner, service } = require('./engine');
 const { removeSecrets } = require('./environment');
+const { CannotStart, HOOK_FAILED } = require('./failures');
 const state = require('./state');
 
 const SESSION_MS = 5_000; // what changes the owner's session (its e-mail, its password) is made up for that soon
@@ -45,4 +46,13 @@ function watchActivation() {
   Promise.race([finished, wait(ACTIVATION_MS, undefined, { ref: false })]).then(() => { state.running = true; });
 }
 
-module.exports = { n8n: { ready: [ready] }, ...deployHooks((person) => state.deployed(person)) };
+async function readyOrNot(server) {
+  try {
+    await ready(server);
+  } catch (error) {
+    console.error(`[openflow] ${error.stack}`);
+    throw new CannotStart(HOOK_FAILED);
+  }
+}
+
+module.exports = { n8n: { ready: [readyOrNot] }, ...deployHooks((person) => state.deployed(person)) };

@@ -92,6 +92,7 @@ function placeEditorFiles(need, { cache }, seed) {
   const page = path.join(seed, 'index.html');
   if (!fs.existsSync(page)) return;
   fs.copyFileSync(page, path.join(folder, 'index.html'));
+  need('../dist/command-registry.js'); // what the commands expect to be loaded before them
   need('../dist/commands/start.js').Start.prototype.generateStaticAssets = async () => {};
 }
 
