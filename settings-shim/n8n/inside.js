@@ -1,8 +1,9 @@
 'use strict';
-// What the manager asks of a running n8n: its content and its modules (docs/wire.md). The gate calls it for requests with the
+// What the manager asks of a running n8n: its content, its modules, what keeps it awake (docs/wire.md). The gate calls it for requests with the
 // magic token as bearer and for nobody else.
 const { setTimeout: wait } = require('node:timers/promises');
 const { answerJson, answerProblem } = require('../common/answers');
+const { whatKeepsAwake } = require('./awake');
 const { checkContent, Refused } = require('./content/check');
 const { readContent } = require('./content/read');
 const { publishAll } = require('./content/publish');
@@ -17,6 +18,7 @@ const BODY_TIMEOUT_MS = 60_000;
 // By path, then by method: what answers, and how large a body it takes.
 const ROUTES = {
   '/openflow/content': { GET: [getContent], PUT: [putContent, MAX_CONTENT_BYTES] },
+  '/openflow/awake': { GET: [whatKeepsAwake] },
   '/openflow/modules': { POST: [postModule, MAX_SMALL_BYTES] },
 };
 
@@ -24,10 +26,9 @@ let isWriting = false;
 
 const isOurs = (path) => Object.hasOwn(ROUTES, path);
 
-/** Answers a request whose path `isOurs`; never rejects. No answer holds a secret in the clear. */
-async function handle(req, res) {
-  const path = req.url.split('?', 1)[0].toLowerCase().replace(/\/$/, '');
-  const methods = ROUTES[path] ?? {};
+/** Answers a request whose path `isOurs` (in lower case); never rejects. No answer holds a secret in the clear. */
+async function handle(req, res, path) {
+  const methods = ROUTES[path];
   const [answer, maxBytes] = Object.hasOwn(methods, req.method) ? methods[req.method] : [];
   if (!answer) return answerProblem(req, res, 405, `This address knows ${Object.keys(methods).join(' and ')}.`, { allow: Object.keys(methods).join(', ') });
   try {

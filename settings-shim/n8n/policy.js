@@ -1,11 +1,10 @@
 'use strict';
 // What the gate must know of n8n: where its webhooks, pages and API are, what a person may not do there, and how a person is
 // handed on to it. To n8n everybody who may come in is its one owner; who that is really, only the gate knows.
-const fs = require('node:fs');
-const path = require('node:path');
 const { answer, answerJson, redirect } = require('../common/answers');
 const { removeCookies, removeHeaders } = require('../common/headers');
 const { runAs } = require('./deploys');
+const { editorScript } = require('./frontend');
 const { namePerson } = require('./names');
 
 const SESSION_COOKIE = 'n8n-auth';
@@ -13,7 +12,6 @@ const SESSION_COOKIE = 'n8n-auth';
 const FLOW_ROOTS = new Set(['webhook', 'webhook-test', 'webhook-waiting', 'form', 'form-test', 'form-waiting', 'mcp', 'mcp-test']);
 const NO_PAGES = new Set(['api', 'assets', 'chat', 'healthz', 'icons', 'metrics', 'openflow', 'rest', 'schemas', 'static', 'types', '.well-known']);
 const API = /^\/api\/v\d+\//;
-const EDITOR_SCRIPT = path.join(__dirname, 'editor.js');
 
 const VIEWERS = {
   title: 'Your role here is viewer',
@@ -72,7 +70,7 @@ const firstSegment = (target) => target.split('/')[1].toLowerCase();
 /** What a person asks that n8n must not answer. `target` is in lower case. */
 function answerInstead(req, res, target) {
   if (target === '/openflow/editor.js') {
-    answer(req, res, 200, fs.readFileSync(EDITOR_SCRIPT, 'utf8'), { 'content-type': 'text/javascript; charset=utf-8', 'cache-control': 'no-cache' });
+    answer(req, res, 200, editorScript, { 'content-type': 'text/javascript; charset=utf-8', 'cache-control': 'no-cache' });
   } else if (req.method === 'POST' && target === '/rest/logout') {
     answerJson(req, res, 200, { data: { loggedOut: true } }); // the editor goes on to /signin
   } else if (/^\/(signin|signout|setup|forgot-password|change-password|signup|mfa)\/?$/.test(target)) {

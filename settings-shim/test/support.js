@@ -112,7 +112,7 @@ function openSocket(port, target, headers = {}, WebSocket = createRequire(staged
 
 /**
  * A manager that knows `tokens`: token → person; each works once. `down` makes it answer 503, `hang` not at all.
- * To a GET it is the dashboard. What else it has under /shim/v1 is `answer`'s: (method, path, body as object) → [status, value].
+ * To a GET it is the dashboard. What else it has under /shim/v1 is `answer`'s: (method, path, body as object) → [status, value], also as a promise.
  */
 async function startManager(tokens = {}, answer = () => undefined) {
   const manager = { calls: [], down: false, hang: false };
@@ -126,7 +126,7 @@ async function startManager(tokens = {}, answer = () => undefined) {
       if (manager.hang) return;
       if (manager.down) return void res.writeHead(503).end();
       if (!isForShim || req.headers.authorization !== `Bearer ${MAGIC}`) return void res.writeHead(401).end();
-      if (req.url !== '/shim/v1/redeem') return void send(res, answer(req.method, req.url, body && JSON.parse(body)));
+      if (req.url !== '/shim/v1/redeem') return void Promise.resolve(answer(req.method, req.url, body && JSON.parse(body))).then((it) => send(res, it));
       const { token } = JSON.parse(body);
       const person = tokens[token];
       delete tokens[token];

@@ -16,8 +16,9 @@ async function publishAll(owner, toPublish) {
   await settle();
   let waiting = toPublish;
   let failed = [];
+  let isTakenDown = false;
   // One may need another one that comes later: a sub-workflow, or the address of a webhook that is still taken by a version
-  // that goes. So whatever fails is tried again for as long as a round gets further.
+  // that goes. So whatever fails is tried again for as long as a round gets further, and once when the old versions are down.
   while (waiting.length > 0) {
     failed = [];
     for (const workflow of waiting) {
@@ -26,11 +27,15 @@ async function publishAll(owner, toPublish) {
     }
     await settle();
     failed.push(...await withFailedTriggers(waiting.filter(({ id }) => !failed.some((it) => it.id === id))));
-    if (failed.length === 0 || failed.length === waiting.length) break;
+    if (failed.length === 0) break;
+    if (failed.length === waiting.length) {
+      for (const { id } of failed) await takeDown(owner, id);
+      await settle();
+      if (isTakenDown) break;
+      isTakenDown = true;
+    }
     waiting = failed;
   }
-  for (const { id } of failed) await takeDown(owner, id);
-  if (failed.length > 0) await settle();
   return failed.map(({ id, name, reason }) => ({ id, name, reason: reason.slice(0, MAX_REASON) }));
 }
 

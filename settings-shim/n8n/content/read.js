@@ -35,11 +35,17 @@ async function readContent(query) {
     version: version ? `${version.major}.${version.minor}.${version.patch}` : null,
     workflows: rows.workflows.map((row) => workflowOf(row, published.get(row.id), tags.get(row.id) ?? [])),
     credentials: rows.credentials.filter((row) => (row.usageScope ?? 'project') === 'project' && !row.isManaged)
-      .map(({ id, name, type, data }) => ({ id, name, type, data })),
+      .map(credentialOf),
     tags: rows.tags.map(({ id, name }) => ({ id, name })),
     variables: rows.variables.filter((row) => !row.projectId).map(({ key, type, value }) => ({ key, type, value })),
     modules: rows.modules.map(({ packageName, installedVersion }) => ({ name: packageName, version: installedVersion })),
   };
+}
+
+function credentialOf({ id, name, type, data }) {
+  // n8n's own key rotation, off by default, puts the id of a key that is in its database before the text.
+  if (data.includes(':')) throw new Error(`credential ${id} is encrypted by n8n's key rotation (N8N_ENV_FEAT_ENCRYPTION_KEY_ROTATION), which cannot be carried elsewhere`);
+  return { id, name, type, data };
 }
 
 /** `published` is there when what runs is not what the editor shows: somebody edited on and has not published that. */
