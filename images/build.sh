@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Builds images: the engines', and those of docker-compose.yml. Does nothing for an image whose inputs have not changed.
-#   images/build.sh [--force] [node-red] [manager] [proxy]      without a name: the engines'
-#   images/build.sh --stage [node-red]    only installs the engine and Node.js under build/, for the shim's tests; prints
-#                                         "node=<binary>" and "app=<folder>". Needs no Docker
-#   images/build.sh --lock [node-red]     writes the lock file anew after a change of package.json
+#   images/build.sh [--force] [node-red] [n8n] [manager] [proxy]      without a name: the engines'
+#   images/build.sh --stage [node-red] [n8n]    only installs the engines and Node.js under build/, for the shim's tests;
+#                                               prints "node=<binary>" and "app=<folder>" for each. Needs no Docker
+#   images/build.sh --lock [node-red] [n8n]     writes the lock files anew after a change of package.json
 # The programs of "manager" and "proxy" are taken from $OPENFLOW_BIN_DIR [target/release]; the images are named after
 # $OPENFLOW_VERSION [the version in Cargo.toml, and latest].
 # --force also fetches Debian's and Docker Hub's current packages: use it to bring in security updates.
@@ -51,28 +51,44 @@ prune() {
   find "$modules" -path "$modules/@node-red" -prune -o -type d \( -name test -o -name tests -o -name __tests__ -o -name .github \) -prune -exec rm -rf {} +
 }
 
-build_node_red() {
-  local shim=$root/settings-shim engine=node-red version source
-  version=$(sed -n 's/.*"node-red": "\([0-9.]*\)".*/\1/p' "$images/node-red/package.json")
-  source=$(source_hash "$images"/*.sh "$images/node" "$images/node-red" "$shim/common" "$shim/node-red")
-  local tags=("openflow/node-red:$version" "openflow/node-red:${version%%.*}")
+build_node_red() { build_engine node-red Node-RED; }
+build_n8n() { build_engine n8n n8n; }
+
+# What goes into the image beside the shim, as app.tar in the context.
+pack_node_red() {
+  local stage=$1 context=$2
+  cp -al "$stage" "$context/app" # hard links: pruning the copy leaves the stage whole
+  prune "$context/app/node_modules"
+  pack "$context/app" "$context/app.tar" node_modules
+  rm -rf "$context/app"
+}
+pack_n8n() { pack "$1" "$2/app.tar" node_modules seed; }
+
+pack() {
+  local folder=$1 file=$2
+  shift 2
+  tar -C "$folder" --sort=name --owner=0 --group=0 --numeric-owner --mode=a+rX,go-w --mtime=@0 -cf "$file" "$@"
+}
+
+# build_engine ENGINE TITLE
+build_engine() {
+  local engine=$1 title=$2 shim=$root/settings-shim version source stage context
+  version=$(sed -n "s/.*\"$engine\": \"\([0-9.]*\)\".*/\1/p" "$images/$engine/package.json")
+  source=$(source_hash "$images"/*.sh "$images/node" "$images/$engine" "$shim/common" "$shim/$engine")
+  local tags=("openflow/$engine:$version" "openflow/$engine:${version%%.*}")
   up_to_date "$source" "${tags[@]}" && return
   choose_base "${OPENFLOW_NODE_IMAGE:-}" "$official_node" openflow/node:24 "$images/node.sh"
-  local stage context
-  stage=$(stage_app node-red)
-  step "Building ${tags[1]} (Node-RED $version)"
+  stage=$(stage_app "$engine")
+  step "Building ${tags[1]} ($title $version)"
   context=$(mktemp -d -p "$build" context.XXXXXX)
   # shellcheck disable=SC2064
   trap "rm -rf '$context'" EXIT
-  cp -al "$stage" "$context/app" # hard links: pruning the copy leaves the stage whole
-  prune "$context/app/node_modules"
-  tar -C "$context/app" --sort=name --owner=0 --group=0 --numeric-owner --mode=a+rX,go-w --mtime=@0 -cf "$context/app.tar" node_modules
-  rm -rf "$context/app"
+  with_progress "packing $title" pack_"${engine//-/_}" "$stage" "$context"
   mkdir "$context/openflow"
-  cp -r "$shim/common" "$shim/node-red" "$context/openflow/"
+  cp -r "$shim/common" "$shim/$engine" "$context/openflow/"
   chmod -R a+rX,go-w "$context/openflow"
   with_progress "docker build" docker_build --build-arg BASE="$base" --build-arg VERSION="$version" --build-arg SOURCE="$source" \
-    --tag "${tags[0]}" --tag "${tags[1]}" --file "$images/node-red/Dockerfile" "$context"
+    --tag "${tags[0]}" --tag "${tags[1]}" --file "$images/$engine/Dockerfile" "$context"
   rm -rf "$context"
   # Only our own images that a newer build replaced and no container uses.
   docker image prune --force --filter label=openflow.source >/dev/null
@@ -117,11 +133,11 @@ for argument in "$@"; do
     --force) force=--force ;;
     --stage) action=stage ;;
     --lock) action=lock ;;
-    node-red | manager | proxy) names+=("$argument") ;;
-    *) die "unknown argument '$argument'. Usage: images/build.sh [--force | --stage | --lock] [node-red] [manager] [proxy]" ;;
+    node-red | n8n | manager | proxy) names+=("$argument") ;;
+    *) die "unknown argument '$argument'. Usage: images/build.sh [--force | --stage | --lock] [node-red] [n8n] [manager] [proxy]" ;;
   esac
 done
-[ ${#names[@]} -gt 0 ] || names=(node-red)
+[ ${#names[@]} -gt 0 ] || names=(node-red n8n)
 mkdir -p "$build"
 
 for engine in "${names[@]}"; do
@@ -142,7 +158,10 @@ for engine in "${names[@]}"; do
     lock)
       step "Writing the lock file of $engine"
       # Without addresses of a registry: every site fetches from the one it is configured for; the integrity hashes stay.
-      (cd "$images/$engine" && npm install --package-lock-only --omit-lockfile-registry-resolved --no-audit --no-fund)
+      # The second run drops what the first one names and nothing needs.
+      for _ in 1 2; do
+        (cd "$images/$engine" && npm install --package-lock-only --ignore-scripts --omit-lockfile-registry-resolved --no-audit --no-fund)
+      done
       ;;
   esac
 done

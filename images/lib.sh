@@ -58,23 +58,38 @@ fetch_node() {
 }
 
 # stage_app ENGINE: the engine installed from its lock file into $build/stage/<engine>-<hash>/; prints that folder.
-# The shim's tests run the very same files as the image.
+# The shim's tests run the very same files as the image. images/<engine>/stage.sh, where there is one, finishes the folder.
 stage_app() {
-  local engine=$1 stage
-  stage=$build/stage/$engine-$(source_hash "$images/$engine/package.json" "$images/$engine/package-lock.json" | cut -c1-16)
+  local engine=$1 stage file inputs=()
+  for file in package.json package-lock.json stage.sh check.js seed.js; do
+    [ ! -e "$images/$engine/$file" ] || inputs+=("$images/$engine/$file")
+  done
+  stage=$build/stage/$engine-$(source_hash "${inputs[@]}" | cut -c1-16)
   if [ ! -d "$stage" ]; then
     fetch_node
-    step "Installing $engine from its lock file (npm ci)"
+    step "Installing $engine from its lock file"
     rm -rf "$stage.part"
     mkdir -p "$stage.part"
     cp "$images/$engine"/package*.json "$stage.part/"
-    # The host's npm run by the image's Node.js: optional platform packages are chosen for what will run them.
-    (cd "$stage.part" && PATH=$node_dir/bin:$PATH with_progress "npm ci" \
-      "$node_dir/bin/node" "$(npm_cli)" ci --omit=dev --no-audit --no-fund --libc=glibc) ||
-      die "npm ci failed for $engine. Is the npm registry reachable from here?"
+    (install_app "$stage.part") || die "npm could not install $engine. Is the npm registry reachable from here?"
+    if [ -x "$images/$engine/stage.sh" ]; then "$images/$engine/stage.sh" "$stage.part" >&2; fi
     mv "$stage.part" "$stage"
   fi
   echo "$stage"
+}
+
+# The host's npm run by the image's Node.js: optional platform packages are chosen for what will run them. An engine that
+# has a stage.sh is installed with "npm install" and without scripts: a registry may lack optional packages for other
+# platforms, over which "npm ci" refuses the lock file. What the lock file names is checked against its hashes all the same.
+install_app() {
+  local options=(--omit=dev --no-audit --no-fund --libc=glibc)
+  cd "$1" || return
+  if [ -x "$images/$engine/stage.sh" ]; then
+    PATH=$node_dir/bin:$PATH with_progress "npm install" "$node_dir/bin/node" "$(npm_cli)" install --ignore-scripts "${options[@]}" || return
+    cmp -s package-lock.json "$images/$engine/package-lock.json" || die "npm does not find what the lock file of $engine says: its registry differs."
+  else
+    PATH=$node_dir/bin:$PATH with_progress "npm ci" "$node_dir/bin/node" "$(npm_cli)" ci "${options[@]}" || return
+  fi
 }
 
 npm_cli() {

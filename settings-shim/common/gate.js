@@ -1,12 +1,13 @@
 'use strict';
 // The gate stands in front of everything that an engine's HTTP server does: every request and every upgrade passes here
 // before the engine, its modules or a flow sees it. It decides who asks, hides what must not be seen further in,
-// and answers by itself what needs no engine. Engines differ only in their policy (see node-red/policy.js).
+// and answers by itself what needs no engine. Engines differ only in their policy (node-red/policy.js, n8n/policy.js).
 //
 // Invariant: whatever a client sends under an internal name (x-openflow-*) never reaches the engine.
 // Invariant: flow paths are passed on without any check and without our cookies, headers and magic token.
 const http = require('node:http');
-const { answer, answerJson, answerPage, redirect, refuseUpgrade } = require('./answers');
+const { syncBuiltinESMExports } = require('node:module');
+const { answer, answerJson, answerPage, answerProblem, redirect, refuseUpgrade } = require('./answers');
 const { cookieValues, isOwnOrigin, isTls, removeCookies, removeHeaders } = require('./headers');
 const { HOLDER, identityKey, sameSecret, signSession, verifyCredential, verifySession } = require('./identity');
 const { parseTarget, takeParameter } = require('./target');
@@ -18,6 +19,7 @@ const COOKIE_SECONDS = 30 * 24 * 3600;
 const MAX_HEADER_BYTES = 64 * 1024; // a sibling subdomain can plant many cookies; Node's 16 KiB would lock the owner out
 const KEEP_ALIVE_MS = 75_000; // longer than a proxy keeps an idle connection, so that it never sends into a closing one
 const UNANSWERED_UPGRADE_MS = 15_000;
+const GUARDED = Symbol('openflow.guarded');
 
 /**
  * @param {object} options
@@ -28,12 +30,18 @@ const UNANSWERED_UPGRADE_MS = 15_000;
  *   `isEditorApi(path)` what answers 401 (the rest answers 404, so that a proxy may try it under the flows' root);
  *   `isHarmless(path)` what a viewer may do although it is no mere reading; `isFrontDoor(path)` the editor's own WebSocket;
  *   `isDeploy(method, path)` what changes the flows;
- *   `guardSocket(socket, path, person)` optional; `admit(req, person)` puts the engine's own credential on the request
- * @param {() => {flows: boolean}} options.health
+ *   `admit(req, person)` puts the engine's own credential on the request.
+ *   Optional: `isFlowSocket(path)` WebSockets of flows elsewhere; `isHidden(path)` what answers 404 to everybody; `isKeyed(req, path)` what checks a key of the engine's own;
+ *   `hide(req)` takes off what a flow must not see beyond our own; `guardSocket(socket, path, person)`;
+ *   `answer(req, res, path, person)` answers by itself and returns true; `guardAnswer(req, res, path, person)` looks at
+ *   what the engine answers; `admitsNobody` lets in whoever is not signed in, for the engine to deal with;
+ *   `viewers` {title, text} where the engine has nothing that a viewer may see; `run(person, pass)` calls `pass`
+ * @param {() => {ready?: boolean, flows: boolean}} options.health until `ready` nothing reaches the engine
  * @param {{isOurs: Function, handle: Function}} options.snapshots see snapshots.js
  * @param {(person: object) => void} options.deployed called after each successful deploy, see deployed.js
+ * @param {{isOurs: Function, handle: Function}} options.inside what only the manager may ask, with the magic token
  */
-function createGate({ settings, redeem, policy, health, snapshots, deployed, now = Date.now }) {
+function createGate({ settings, redeem, policy, health, snapshots, deployed, inside, now = Date.now }) {
   const { magic, instanceId, launchUrl } = settings;
   const key = identityKey(magic);
   const seconds = () => Math.floor(now() / 1000);
@@ -69,25 +77,31 @@ function createGate({ settings, redeem, policy, health, snapshots, deployed, now
   function hide(req) {
     removeCookies(req, COOKIE_PREFIX);
     removeHeaders(req, (name, value) => isInternal(name) || (name === 'authorization' && value.includes(magic)));
+    policy.hide?.(req);
   }
 
-  function admit(req, person) {
+  /** Hands the request on as the person's, or as nobody's where the policy lets in those. */
+  async function admit(req, person) {
     removeCookies(req, COOKIE_PREFIX);
     // A stale token of the editor must not win over the person that we found.
-    removeHeaders(req, (name) => isInternal(name) || name === 'authorization');
-    policy.admit(req, person);
+    removeHeaders(req, (name) => isInternal(name) || (person && name === 'authorization'));
+    if (person) await policy.admit(req, person);
   }
 
-  function handleRequest(req, res, pass) {
+  async function handleRequest(req, res, pass) {
     const target = parseTarget(req.url);
     if (!target) return answer(req, res, 400, 'Bad request\n');
     req.url = target.path + target.query;
-    if (policy.isFlow(target.path)) {
+    const path = target.path.toLowerCase();
+    const { ready = true, ...state } = health();
+    if (path === '/openflow/health') return answerJson(req, res, ready ? 200 : 503, { ok: ready, ...state });
+    if (!ready) return answer(req, res, 503, 'This instance is starting. Please try again in a moment.\n', { 'retry-after': '2' });
+    if (policy.isHidden?.(path)) return answer(req, res, 404, 'Not found');
+    if (policy.isFlow(target.path) || policy.isKeyed?.(req, path)) {
       hide(req);
       return pass();
     }
-    const path = target.path.toLowerCase();
-    if (path === '/openflow/health') return answerJson(req, res, 200, { ok: true, ...health() });
+    if (inside?.isOurs(path)) return isManager(req) ? inside.handle(req, res, path) : answer(req, res, 404, 'Not found');
     if (path === '/openflow/logout') return signOut(req, res);
 
     const { value: accessToken, query } = takeParameter(target.query, 'access_token');
@@ -96,19 +110,40 @@ function createGate({ settings, redeem, policy, health, snapshots, deployed, now
 
     const changes = !['GET', 'HEAD', 'OPTIONS'].includes(req.method);
     const person = identify(req, changes);
-    if (!person) return refuse(req, res, path);
+    if (!person) return policy.admitsNobody ? passNobody(req, res, pass) : refuse(req, res, path);
     if (path === '/openflow/me') return answerJson(req, res, 200, { name: person.name, role: person.role });
     if (snapshots.isOurs(path)) return snapshots.handle(req, res, path, person);
+    if (person.role === 'viewer' && policy.viewers) return refuseViewer(req, res, path);
     if (changes && person.role === 'viewer' && !policy.isHarmless(path)) {
       return answer(req, res, 403, 'Your role in this project is viewer: you may look, not change.\n');
     }
-    admit(req, person);
+    if (policy.answer?.(req, res, path, person)) return undefined;
+    await admit(req, person);
+    if (res.destroyed) return undefined;
+    policy.guardAnswer?.(req, res, path, person);
     if (policy.isDeploy(req.method, path)) onSuccess(res, () => deployed(person));
-    // Other tenants are same-site: without these they could frame the editor or read its answers as scripts.
-    res.setHeader('X-Frame-Options', 'SAMEORIGIN');
-    res.setHeader('Cross-Origin-Resource-Policy', 'same-origin');
-    res.setHeader('Referrer-Policy', 'same-origin');
+    keepToOurselves(res);
+    return policy.run ? policy.run(person, pass) : pass();
+  }
+
+  /** The manager itself, straight from its own network: no browser and no proxy is between. */
+  function isManager(req) {
+    const bearer = /^Bearer +(\S+) *$/i.exec(req.headers.authorization ?? '');
+    const cameThrough = ['x-openflow-identity', 'origin', 'sec-fetch-site'].some((name) => req.headers[name] !== undefined);
+    return bearer !== null && isMagic(bearer[1]) && !cameThrough;
+  }
+
+  async function passNobody(req, res, pass) {
+    await admit(req, null);
+    keepToOurselves(res);
     return pass();
+  }
+
+  function refuseViewer(req, res, path) {
+    const { title, text } = policy.viewers;
+    if (!policy.isPage(req.method, path) || wantsJson(req)) return answerProblem(req, res, 403, text);
+    const dashboard = launchUrl ? { href: new URL(launchUrl).origin, label: 'To the dashboard' } : {};
+    return answerPage(req, res, 403, title, text, dashboard);
   }
 
   function refuse(req, res, path) {
@@ -166,15 +201,16 @@ function createGate({ settings, redeem, policy, health, snapshots, deployed, now
     const target = parseTarget(req.url);
     if (!target) return refuseUpgrade(socket, 400);
     req.url = target.path + target.query;
-    if (policy.isFlow(target.path)) {
+    if (health().ready === false) return refuseUpgrade(socket, 503);
+    if (policy.isFlow(target.path) || policy.isFlowSocket?.(target.path)) {
       hide(req);
     } else {
       const { value: accessToken, query } = takeParameter(target.query, 'access_token');
       req.url = target.path + query;
       const person = identify(req, true) ?? (accessToken !== null && isOwnOrigin(req) ? (await redeem(accessToken)).person : null);
-      if (!person) return refuseUpgrade(socket, policy.isEditorApi(target.path.toLowerCase()) ? 401 : 404);
-      if (!policy.isFrontDoor(target.path) && person.role === 'viewer') return refuseUpgrade(socket, 403);
-      admit(req, person);
+      if (!person && !policy.admitsNobody) return refuseUpgrade(socket, policy.isEditorApi(target.path.toLowerCase()) ? 401 : 404);
+      if (person?.role === 'viewer' && (policy.viewers || !policy.isFrontDoor(target.path))) return refuseUpgrade(socket, 403);
+      await admit(req, person);
       policy.guardSocket?.(socket, target.path, person);
     }
     if (socket.destroyed) return undefined;
@@ -185,6 +221,13 @@ function createGate({ settings, redeem, policy, health, snapshots, deployed, now
   }
 
   return { handleRequest, handleUpgrade };
+}
+
+/** Other tenants are same-site: without these they could frame the editor or read its answers as scripts. */
+function keepToOurselves(res) {
+  res.setHeader('X-Frame-Options', 'SAMEORIGIN');
+  res.setHeader('Cross-Origin-Resource-Policy', 'same-origin');
+  res.setHeader('Referrer-Policy', 'same-origin');
 }
 
 /** Calls `then` when the engine answers that all went well, also if whoever asked has hung up meanwhile. */
@@ -207,8 +250,12 @@ const wantsJson = (req) => /\bapplication\/json\b/i.test(req.headers.accept ?? '
  */
 function guardNextServer(gate) {
   const create = http.createServer;
-  http.createServer = function createServer(...args) {
-    http.createServer = create;
+  const replace = (it) => {
+    http.createServer = it;
+    syncBuiltinESMExports(); // for an engine that imports the module
+  };
+  replace(function createServer(...args) {
+    replace(create);
     const options = typeof args[0] === 'object' ? args.shift() : {};
     const server = create.call(http, { maxHeaderSize: MAX_HEADER_BYTES, ...options }, ...args);
     server.keepAliveTimeout = KEEP_ALIVE_MS;
@@ -220,9 +267,13 @@ function guardNextServer(gate) {
       else return pass();
       return true;
     };
+    server[GUARDED] = true;
     return server;
-  };
+  });
 }
+
+/** Whether the gate stands in front of this server. */
+const isGuarded = (server) => server?.[GUARDED] === true;
 
 /** A fault while one request is looked at ends that request, not the instance. */
 async function guarded(handle, giveUp) {
@@ -234,4 +285,4 @@ async function guarded(handle, giveUp) {
   }
 }
 
-module.exports = { createGate, guardNextServer };
+module.exports = { createGate, guardNextServer, isGuarded };

@@ -64,7 +64,7 @@ module.exports = {
   functionExternalModules: true,
 
   editorTheme: {
-    page: { title: `${title} · Openflow`, scripts: [path.join(__dirname, 'editor/before.js')] },
+    page: { title: `${title} · Openflow`, scripts: [path.join(__dirname, 'editor/before.js'), path.join(__dirname, '../common/browser/snapshots.js')] },
     header: { title },
     userMenu: true,
     logout: { redirect: '/openflow/logout' },

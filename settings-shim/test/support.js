@@ -17,11 +17,16 @@ const LAUNCH_URL = 'http://dashboard.test/launch/wf1';
 const BEARER = { authorization: `Bearer ${MAGIC}` };
 const START_TIMEOUT_MS = 60_000;
 
-/** The very Node.js and Node-RED of the image, installed under build/ on the first run. */
-function staged() {
-  const output = execFileSync(path.join(ROOT, 'images/build.sh'), ['--stage', 'node-red'], { stdio: ['ignore', 'pipe', 'inherit'] }).toString();
+/** The very Node.js and engine of the image, installed under build/ on the first run. */
+function stagedEngine(engine) {
+  const output = execFileSync(path.join(ROOT, 'images/build.sh'), ['--stage', engine], { stdio: ['ignore', 'pipe', 'inherit'] }).toString();
   const entry = (name) => new RegExp(`^${name}=(.+)$`, 'm').exec(output)[1];
-  return { node: entry('node'), red: path.join(entry('app'), 'node_modules/node-red/red.js') };
+  return { node: entry('node'), app: entry('app') };
+}
+
+function staged() {
+  const { node, app } = stagedEngine('node-red');
+  return { node, red: path.join(app, 'node_modules/node-red/red.js') };
 }
 
 const newUserDir = () => fs.mkdtempSync(path.join(os.tmpdir(), 'openflow-shim-'));
@@ -92,8 +97,7 @@ function raw(port, bytes, ms = 3000) {
 }
 
 /** Opens a WebSocket; resolves to `{opened: false, status}` or `{opened: true, send, frames, closed, close}`. */
-function openSocket(port, target, headers = {}) {
-  const WebSocket = createRequire(staged().red)('ws');
+function openSocket(port, target, headers = {}, WebSocket = createRequire(staged().red)('ws')) {
   return new Promise((resolve, reject) => {
     const socket = new WebSocket(`ws://127.0.0.1:${port}${target}`, { headers });
     const frames = [];
@@ -108,7 +112,7 @@ function openSocket(port, target, headers = {}) {
 
 /**
  * A manager that knows `tokens`: token → person; each works once. `down` makes it answer 503, `hang` not at all.
- * To a GET it is the dashboard. What else it has under /shim/v1 is `answer`'s: (method, path, body as object) → [status, value].
+ * To a GET it is the dashboard. What else it has under /shim/v1 is `answer`'s: (method, path, body as object) → [status, value], also as a promise.
  */
 async function startManager(tokens = {}, answer = () => undefined) {
   const manager = { calls: [], down: false, hang: false };
@@ -122,7 +126,7 @@ async function startManager(tokens = {}, answer = () => undefined) {
       if (manager.hang) return;
       if (manager.down) return void res.writeHead(503).end();
       if (!isForShim || req.headers.authorization !== `Bearer ${MAGIC}`) return void res.writeHead(401).end();
-      if (req.url !== '/shim/v1/redeem') return void send(res, answer(req.method, req.url, body && JSON.parse(body)));
+      if (req.url !== '/shim/v1/redeem') return void Promise.resolve(answer(req.method, req.url, body && JSON.parse(body))).then((it) => send(res, it));
       const { token } = JSON.parse(body);
       const person = tokens[token];
       delete tokens[token];
@@ -191,5 +195,5 @@ async function deploy(red, flows) {
 
 module.exports = {
   ROOT, MAGIC, CREDENTIAL_SECRET, INSTANCE_ID, LAUNCH_URL, BEARER, ECHO_FLOW,
-  ask, deploy, freePort, identity, newUserDir, openSocket, raw, staged, startManager, startNodeRed, until,
+  ask, deploy, freePort, identity, newUserDir, openSocket, raw, staged, stagedEngine, startManager, startNodeRed, until,
 };

@@ -1,0 +1,48 @@
+'use strict';
+// Why n8n cannot start, said to a person. The manager shows the last line on stderr and does not try again for as long as
+// nothing changes; so that it knows, the process ends with a status of its own (EX_CONFIG of sysexits.h).
+const STATUS = 78;
+
+/** A reason that is known. The message is a sentence for a person: what is wrong and what to do. */
+class CannotStart extends Error {}
+
+const HOOK_FAILED = 'The part of Openflow that runs inside n8n failed, so nobody could sign in. It does not fit this n8n: '
+  + "use the image as Openflow's images/build.sh makes it.";
+const KNOWN = [
+  [/SQLITE_(CORRUPT|NOTADB)|database disk image is malformed|file is not a database/,
+    'The database of n8n (.n8n/database.sqlite) is damaged. Nothing was changed. Restore a backup of this instance.'],
+  [/SQLITE_FULL|ENOSPC|database or disk is full/,
+    'There is no space left on the disk for the data of n8n. Free some space on the machine, then start the instance again.'],
+  [/SQLITE_READONLY|SQLITE_CANTOPEN|EACCES|EPERM|EROFS|attempt to write a readonly database/,
+    'n8n may not write to its data folder. Check the owner and the rights of the files in it, then start the instance again.'],
+  [/Mismatching encryption keys/,
+    'The encryption key of this instance is not the one that its data was made with, so n8n could not read its credentials. '
+    + 'Nothing was changed. Restore a backup of this instance, or give back the key that belongs to the data.'],
+  [/external hook/i, HOOK_FAILED],
+  [/EADDRINUSE/, 'Another program in this container uses the port of n8n.'],
+];
+
+/** The sentence for an error that n8n's start ended with, whatever it was. */
+function sentenceFor(error) {
+  if (error instanceof CannotStart) return error.message;
+  const told = messages(error);
+  const known = KNOWN.find(([pattern]) => pattern.test(told));
+  return known?.[1] ?? `n8n did not start: ${error?.message ?? error}. The log of the instance says more.`;
+}
+
+const isKnown = (error) => error instanceof CannotStart || KNOWN.some(([pattern]) => pattern.test(messages(error)));
+
+/** All that the error and what caused it say; causes can be a ring. */
+function messages(error) {
+  const texts = [];
+  for (let it = error, depth = 0; it && depth < 8; it = it.cause ?? it.driverError, depth += 1) texts.push(`${it.code ?? ''} ${it.message ?? it}`);
+  return texts.join('\n');
+}
+
+/** Ends the process with one line for the manager; 78 for what will be the same at the next try, otherwise 1. */
+function giveUp(error) {
+  process.stderr.write(`openflow: ${sentenceFor(error).replace(/\s+/g, ' ')}\n`);
+  process.exit(isKnown(error) ? STATUS : 1);
+}
+
+module.exports = { CannotStart, HOOK_FAILED, STATUS, giveUp, isKnown, sentenceFor };

@@ -1,0 +1,98 @@
+'use strict';
+// Starting and restarting, and the one line by which the manager tells why an instance cannot start.
+const assert = require('node:assert/strict');
+const { execFileSync } = require('node:child_process');
+const fs = require('node:fs');
+const path = require('node:path');
+const { test } = require('node:test');
+const { KEY, JSON_TYPE, echoWorkflow, newFolder, publish, spawnN8n, staged, startN8n, until } = require('./support');
+
+/** A data folder as n8n leaves it after its first start, without starting it. */
+function usedFolder({ key = KEY } = {}) {
+  const data = newFolder();
+  const folder = path.join(data, '.n8n');
+  fs.mkdirSync(folder);
+  fs.writeFileSync(path.join(folder, 'config'), JSON.stringify({ encryptionKey: key }), { mode: 0o600 });
+  fs.copyFileSync(path.join(staged().app, 'seed/database.sqlite'), path.join(folder, 'database.sqlite'));
+  return { data, database: path.join(folder, 'database.sqlite'), config: path.join(folder, 'config'), folder };
+}
+
+/** By the image's Node.js; the one that runs the tests may be without SQLite. */
+const sql = (file, text) => execFileSync(staged().node, ['-e', 'const { DatabaseSync } = require("node:sqlite"); const d = new DatabaseSync(process.argv[1]); d.exec(process.argv[2]); d.close()', file, text]);
+
+const contents = (folder) => Object.fromEntries(fs.readdirSync(folder).sort().map((name) => [name, fs.statSync(path.join(folder, name)).isFile() && fs.readFileSync(path.join(folder, name)).toString('base64')]));
+
+async function failure(options) {
+  const n8n = await spawnN8n(options);
+  await n8n.exited;
+  return [n8n.child.exitCode, n8n.lastError()];
+}
+
+const failures = {
+  'another encryption key': [({ config }) => fs.writeFileSync(config, JSON.stringify({ encryptionKey: 'another' })), {}, /^openflow: The encryption key of this instance is not the one/],
+  'a damaged configuration': [({ config }) => fs.writeFileSync(config, '{"encryptionKey": "secret'), {}, /^openflow: The file \.n8n\/config is damaged/],
+  'a database that is none': [({ database }) => fs.writeFileSync(database, 'x'.repeat(8192)), {}, /^openflow: The database of n8n .* is damaged/],
+  'a damaged database': [({ database }) => damage(database), {}, /^openflow: The database of n8n .* is damaged/],
+  'the database of a newer n8n': [({ database }) => sql(database, "INSERT INTO migrations (timestamp, name) VALUES (9999999999999, 'FromTheFuture9999999999999')"), {}, /^openflow: The data of this instance was used by a newer n8n than the \d+\.\d+\.\d+ of this image/],
+  'a journal without its database': [({ database }) => {
+    fs.renameSync(database, `${database}-wal`);
+  }, {}, /^openflow: The database of n8n .* is missing, but its journal database\.sqlite-wal is there/],
+  'too little memory': [() => {}, { env: { OPENFLOW_MEMORY_MB: '512' } }, /^openflow: n8n needs at least 640 MB of memory and this instance has 512 MB/],
+  'no encryption key': [() => {}, { env: { OPENFLOW_SECRETS_DIR: '/nonexistent' } }, /^openflow: The encryption key of n8n cannot be read/],
+  'no magic token': [() => {}, { env: { OPENFLOW_MAGIC_TOKEN: '' } }, /^openflow: OPENFLOW_MAGIC_TOKEN must be set/],
+};
+for (const [why, [spoil, options, line]] of Object.entries(failures)) {
+  test(`does not start, says why and changes nothing: ${why}`, async () => {
+    const used = usedFolder();
+    spoil(used);
+    const before = contents(used.folder);
+    const [status, said] = await failure({ data: used.data, ...options });
+    assert.equal(status, 78, said);
+    assert.match(said, line);
+    assert.ok(!said.includes(KEY));
+    assert.deepEqual(contents(used.folder), before);
+  });
+}
+
+function damage(file) {
+  const opened = fs.openSync(file, 'r+');
+  for (let page = 20; page < 60; page += 1) fs.writeSync(opened, Buffer.alloc(4096, page), 0, 4096, page * 4096);
+  fs.closeSync(opened);
+}
+
+test('a fault of our own part inside n8n ends the start with a reason', async () => {
+  const spoiler = path.join(newFolder(), 'spoiler.js');
+  fs.writeFileSync(spoiler, `const { Module } = require('node:module'); const load = Module._load;
+    Module._load = (name, ...rest) => { const it = load(name, ...rest); if (/auth\\.service$/.test(name) && it.AuthService) it.AuthService.prototype.issueJWT = () => { throw new Error('changed'); }; return it; };`);
+  const [status, said] = await failure({ nodeOptions: ['--require', spoiler] });
+  assert.equal(status, 78, said);
+  assert.match(said, /^openflow: The part of Openflow that runs inside n8n failed/);
+});
+
+test('until n8n is ready nobody gets an answer from it; then workflows and key survive a restart', async () => {
+  const data = newFolder();
+  const first = await spawnN8n({ data, env: { OPENFLOW_MEMORY_MB: '768' } });
+  const seen = new Set();
+  await until(async () => {
+    const health = await first.ask({ path: '/openflow/health' }).catch(() => null);
+    const page = await first.ask({ path: '/webhook/echo' }).catch(() => null);
+    if (health?.status !== 200 && page) seen.add(page.status);
+    if (health && health.status !== 200) assert.deepEqual([health.status, health.json()], [503, { ok: false, flows: false }]);
+    assert.ok(first.alive(), first.log());
+    return health?.status === 200 && health.json().flows;
+  }, 120_000);
+  assert.deepEqual([...seen].filter((status) => status !== 503 && status !== 404), []);
+  assert.ok(!first.log().includes('Starting migration'), 'the first database of the image is migrated');
+  const id = await publish(first, echoWorkflow('echo'));
+  const call = (n8n) => n8n.ask({ method: 'POST', path: '/webhook/echo', headers: JSON_TYPE, body: {} });
+  await until(async () => (await call(first)).status === 200);
+  assert.deepEqual(fs.readdirSync(data).filter((name) => name !== '.npm'), ['.n8n']);
+  assert.equal(JSON.parse(fs.readFileSync(path.join(data, '.n8n/config'))).encryptionKey, KEY);
+  await first.stop();
+  assert.equal(first.child.exitCode, 0, first.log());
+
+  const second = await startN8n({ data });
+  assert.equal((await call(second)).status, 200);
+  assert.ok(id);
+  await second.stop();
+});
