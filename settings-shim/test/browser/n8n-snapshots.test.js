@@ -4,7 +4,7 @@
 const assert = require('node:assert/strict');
 const { after, before, beforeEach, test } = require('node:test');
 const { shoot, startBrowser } = require('./chromium');
-const { BEARER, startManager, startN8n } = require('../n8n/support');
+const { BEARER, startManager, startN8n, until } = require('../n8n/support');
 const { answering, contentOf } = require('../n8n/workflows');
 
 const EDITOR_TIMEOUT_MS = 90_000;
@@ -73,7 +73,18 @@ async function open(person) {
   return { context, page, seen };
 }
 
-const ready = (page) => page.waitForSelector('[data-test-id="canvas-node"]', { timeout: EDITOR_TIMEOUT_MS });
+const NODE = '[data-test-id="canvas-node"] >> nth=0';
+
+async function ready(page) {
+  try {
+    await page.waitForSelector(NODE, { timeout: EDITOR_TIMEOUT_MS });
+    await page.waitForSelector('#openflow-snapshot-button', { timeout: EDITOR_TIMEOUT_MS });
+  } catch (error) {
+    await shot(page, 'not-ready');
+    throw new Error(`${error.message}\nat ${page.url()}: ${await page.evaluate(() => document.body.innerText.slice(0, 500))}`);
+  }
+}
+
 const shot = (page, name) => shoot(page, `n8n-snapshots-${name}`);
 const pause = (ms) => new Promise((resolve) => { setTimeout(resolve, ms); });
 const label = (page, selector) => page.locator(selector).innerText();
@@ -88,7 +99,8 @@ async function openPanel(page) {
 }
 
 async function moveNode(page) {
-  const box = await page.locator('[data-test-id="canvas-node"] >> nth=0').boundingBox();
+  let box;
+  await until(async () => { box = await page.locator(NODE).boundingBox(); return box; }); // it may be drawn anew just now
   const [x, y] = [box.x + box.width / 2, box.y + box.height / 2];
   await page.mouse.move(x, y);
   await page.mouse.down();
@@ -110,9 +122,9 @@ test('snapshot, change, roll back: what was is there again and runs', async () =
   await page.keyboard.press('Escape');
   assert.equal(await focused(page), 'Snapshot');
 
+  await moveNode(page);
   await put(contentOf({ workflows: [answering('wfHello', 'hello', 'the second'), answering('wfNew', 'new', 'new')] }));
   assert.equal(await says(), 'the second');
-  await moveNode(page);
   await openPanel(page);
   await page.waitForSelector('text=You have changes that are not saved');
   await page.click('#openflow-snapshot-list button:has-text("Roll back")');
@@ -177,6 +189,8 @@ test('refusals and an absent manager are told in words, on every page of the edi
 
   await page.goto(`http://127.0.0.1:${n8n.port}/home/workflows`);
   await page.waitForSelector('#openflow-snapshot-button', { timeout: EDITOR_TIMEOUT_MS });
+  await page.waitForSelector('[data-test-id="resources-list-item-workflow"]', { timeout: EDITOR_TIMEOUT_MS });
+  await page.waitForLoadState('networkidle'); // a page that is still being drawn takes the focus, which closes the panel
   manager.down = true;
   await openPanel(page);
   await page.waitForSelector('text=Openflow could not be asked just now.');
