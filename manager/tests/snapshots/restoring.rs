@@ -1,5 +1,5 @@
 use openflow_manager::{
-    crypto::node_red,
+    engines::node_red::credentials as node_red,
     runtime::{FakeProbe, Op},
 };
 use serde_json::{Value, json};
