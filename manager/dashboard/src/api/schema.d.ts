@@ -1201,6 +1201,11 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        /**
+         * @description Whether workflows run afterwards; for engines that switch them one by one.
+         * @enum {string}
+         */
+        ActiveChoice: "keep" | "clear";
         AddAlias: {
             name: string;
         };
@@ -1406,6 +1411,7 @@ export interface components {
         CreateTemplate: {
             description?: string;
             env?: components["schemas"]["EnvVar"][];
+            /** @description What a new instance starts with, as the engine's editor exports it: an array of nodes; for n8n one workflow, or an array of them. */
             flows?: unknown[] | Record<string, never> | null;
             modules?: components["schemas"]["Module"][];
             name: string;
@@ -2117,6 +2123,21 @@ export interface components {
                 image: string;
                 /** @description The stack of an instance that names none. */
                 isDefault: boolean;
+                /**
+                 * @description What the engine's licence asks of whoever runs it for others; null when
+                 *     nothing.
+                 */
+                licence?: string | null;
+                /**
+                 * Format: int32
+                 * @description What an instance gets at least when nobody asks for a number.
+                 */
+                memoryMbDefault: number;
+                /**
+                 * Format: int32
+                 * @description The engine does not start with less.
+                 */
+                memoryMbMin: number;
                 name: string;
                 /** @description An instance starts only from a ready stack. */
                 status: components["schemas"]["StackStatus"];
@@ -2125,11 +2146,6 @@ export interface components {
                 updatedAt: string;
                 /** @description Of the engine; empty until the image was seen. */
                 version: string;
-                licence?: string | null;
-                /** Format: int32 */
-                memoryMbMin: number;
-                /** Format: int32 */
-                memoryMbDefault: number;
             }[];
             /** @description Pass it as `cursor` for the next page; `null` on the last one. */
             nextCursor?: string | null;
@@ -2141,6 +2157,7 @@ export interface components {
                 createdAt: string;
                 description: string;
                 env: components["schemas"]["EnvVar"][];
+                /** @description What a new instance starts with, as the engine's editor exports it: an array of nodes; for n8n one workflow, or an array of them. */
                 flows?: unknown[] | Record<string, never> | null;
                 id: components["schemas"]["TemplateId"];
                 /** @description Installed when an instance is created from it. */
@@ -2226,6 +2243,7 @@ export interface components {
         PatchTemplate: {
             description?: string | null;
             env?: components["schemas"]["EnvVar"][] | null;
+            /** @description What a new instance starts with, as the engine's editor exports it: an array of nodes; for n8n one workflow, or an array of them. */
             flows?: unknown[] | Record<string, never> | null;
             modules?: components["schemas"]["Module"][] | null;
             name?: string | null;
@@ -2303,13 +2321,13 @@ export interface components {
             updatedAt: string;
         };
         PromotePipeline: {
+            /** @description What runs by itself afterwards; only n8n's workflows are switched on and off. */
+            active?: components["schemas"]["ActiveChoice"];
             /** @description Set the variables that the next stage lacks and that are not secret. */
             addEnv?: boolean;
             credentials?: components["schemas"]["CredentialChoice"];
             /** @description The stage that is promoted from. */
             instanceId: components["schemas"]["InstanceId"];
-            /** @enum {string} */
-            active?: "keep" | "clear";
         };
         Promotion: {
             restore: components["schemas"]["Restore"];
@@ -2444,12 +2462,12 @@ export interface components {
             totalBytes: number;
         };
         RestoreSnapshot: {
+            /** @description What runs by itself afterwards; only n8n's workflows are switched on and off. */
+            active?: components["schemas"]["ActiveChoice"];
             /** @description Set the variables that the instance lacks and that are not secret. */
             addEnv?: boolean;
             credentials?: components["schemas"]["CredentialChoice"];
             instanceId?: components["schemas"]["InstanceId"] | null;
-            /** @enum {string} */
-            active?: "keep" | "clear";
         };
         /**
          * @description How far a restore is. The last three are final.
@@ -2624,6 +2642,21 @@ export interface components {
             image: string;
             /** @description The stack of an instance that names none. */
             isDefault: boolean;
+            /**
+             * @description What the engine's licence asks of whoever runs it for others; null when
+             *     nothing.
+             */
+            licence?: string | null;
+            /**
+             * Format: int32
+             * @description What an instance gets at least when nobody asks for a number.
+             */
+            memoryMbDefault: number;
+            /**
+             * Format: int32
+             * @description The engine does not start with less.
+             */
+            memoryMbMin: number;
             name: string;
             /** @description An instance starts only from a ready stack. */
             status: components["schemas"]["StackStatus"];
@@ -2632,11 +2665,6 @@ export interface components {
             updatedAt: string;
             /** @description Of the engine; empty until the image was seen. */
             version: string;
-            licence?: string | null;
-            /** Format: int32 */
-            memoryMbMin: number;
-            /** Format: int32 */
-            memoryMbDefault: number;
         };
         /**
          * Format: uuid
@@ -2700,6 +2728,7 @@ export interface components {
             createdAt: string;
             description: string;
             env: components["schemas"]["EnvVar"][];
+            /** @description What a new instance starts with, as the engine's editor exports it: an array of nodes; for n8n one workflow, or an array of them. */
             flows?: unknown[] | Record<string, never> | null;
             id: components["schemas"]["TemplateId"];
             /** @description Installed when an instance is created from it. */
