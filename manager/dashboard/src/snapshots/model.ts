@@ -1,8 +1,7 @@
 /** Snapshots and plans of restores in words. Pure. */
-import { engineName, engineWords } from '@/stacks/engines'
+import { engineWords } from '@/stacks/engines'
 import { formatDateTime, plural } from '@/ui/format'
 import type { Tone } from '@/ui/StatusBadge.vue'
-import type { Engine } from '@/api/types'
 import type { Pipeline, Plan, Snapshot, SnapshotKind, Stage } from './types'
 
 export const KINDS: Record<SnapshotKind, { label: string; tone: Tone; meaning: string }> = {
@@ -56,14 +55,15 @@ export function readExport(text: string): Record<string, unknown> | string {
 }
 
 /** Why a plan cannot be carried out; empty when it can. */
-export function blockersOf(plan: Plan, engine: Engine): string[] {
+export function blockersOf(plan: Plan): string[] {
   const own = plan.engine.compatible || plan.blockers.length > 0
-  return own ? plan.blockers : [versionsInWords(plan, engine)]
+  return own ? plan.blockers : [versionsInWords(plan)]
 }
 
 /** The versions of the engine on both sides. */
-export function versionsInWords({ engine: { snapshot, here } }: Pick<Plan, 'engine'>, engine: Engine): string {
-  return `The snapshot is of ${engineName(engine)} ${snapshot || 'of an unknown version'}, the instance runs ${here || 'an unknown version'}.`
+export function versionsInWords({ engine: { snapshot, here } }: Pick<Plan, 'engine'>): string {
+  const version = (of: string): string => (of ? `version ${of}` : 'an unknown version')
+  return `The snapshot is of ${version(snapshot)}, the instance runs ${version(here)}.`
 }
 
 /** The stage after each but the last, as what can be promoted. */

@@ -27,7 +27,8 @@ export function formatRelative(at: Date, now: Date): string {
   for (const [unit, size] of STEPS) {
     if (Math.abs(seconds) >= size) return relative.format(Math.trunc(seconds / size), unit)
   }
-  return seconds < -10 ? 'less than a minute ago' : seconds > 10 ? 'in less than a minute' : 'just now'
+  // `now` moves in steps, and the server's clock may be ahead: a moment in the future is none.
+  return seconds < -10 ? 'less than a minute ago' : seconds > 30 ? 'in less than a minute' : 'just now'
 }
 
 const absolute = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'medium' })
