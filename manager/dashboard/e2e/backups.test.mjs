@@ -147,6 +147,28 @@ describe('an instance’s backups', () => {
     await visible(page.getByTestId('restore'))
   })
 
+  test('a restore goes into another project, as a new instance or in the place of another', async () => {
+    await openList()
+    await rows().first().getByRole('button', { name: /^Restore/ }).click()
+    await dialog().getByLabel('Into a new instance').check()
+    await dialog().getByLabel('Project').selectOption({ label: 'Lab' })
+    await button('Make the instance', dialog()).click()
+    await visible(page.getByRole('link', { name: 'Lab', exact: true }))
+    assert.equal(byName('Line 1 telemetry (restored)').projectId, 'p-lab')
+
+    await openList()
+    await rows().first().getByRole('button', { name: /^Restore/ }).click()
+    await dialog().getByLabel('Into another instance').check()
+    const confirm = button('Replace the data', dialog())
+    assert.equal(await confirm.isDisabled(), true)
+    await dialog().getByRole('combobox', { name: 'Instance', exact: true }).selectOption({ label: 'Line 2 telemetry (line2)' })
+    await visible(dialog().getByText('Everything that is in it now is lost', { exact: false }))
+    await dialog().getByLabel('Type “Line 2 telemetry” to confirm').fill('Line 2 telemetry')
+    await confirm.click()
+    await page.waitForURL(`**/instances/${byName('Line 2 telemetry').id}/backups`)
+    await visible(page.getByTestId('restore'))
+  })
+
   test('an archive is uploaded; what is none is refused', async () => {
     await openList()
     await button('Upload…').click()
@@ -197,7 +219,7 @@ describe('an instance’s backups', () => {
     await button('Schedule…').click()
     await dialog().getByLabel('As the installation').check()
     await button('Save', dialog()).click()
-    await visible(protection().getByText('(the installation’s schedule)', { exact: false }))
+    await visible(protection().getByText('(the installation’s schedule; the starts are spread)', { exact: false }))
     assert.equal(mock.state.policies.size, 0)
   })
 })

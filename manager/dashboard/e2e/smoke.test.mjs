@@ -304,6 +304,46 @@ describe('working', () => {
     assert.equal(await page.getByText('ofp_').count(), 0)
   })
 
+  test('an n8n instance: its licence is told, and its smallest memory before anything is sent', async () => {
+    await go('/projects/p-plant?new=1')
+    const dialog = page.getByRole('dialog')
+    await dialog.getByLabel('Name').fill('Small n8n')
+    assert.equal(await dialog.getByTestId('licence').count(), 0)
+    await dialog.getByLabel('Start from').selectOption('stack:st-n8n')
+    await visible(dialog.getByText('Sustainable Use License', { exact: false }))
+    const more = dialog.getByText('Resources and environment')
+    await more.click()
+    await dialog.getByLabel('Memory').fill('512')
+    await more.click() // What is wrong in there opens it again.
+    let sent = 0
+    page.on('request', (request) => (sent += request.method() === 'POST' ? 1 : 0))
+    await button('Create instance', dialog).click()
+    await visible(dialog.getByText('n8n does not start with less than 640 MB.'))
+    assert.equal(sent, 0)
+    await dialog.getByLabel('Memory').fill('640')
+    await button('Create instance', dialog).click()
+    await visible(page.getByRole('heading', { name: 'Small n8n' }))
+    await page.getByRole('link', { name: 'Settings' }).click()
+    await page.getByLabel('Memory').fill('256')
+    await button('Save', page.getByRole('region', { name: 'Resources' })).click()
+    await visible(page.getByText('n8n does not start with less than 640 MB.'))
+    await go('/admin/stacks')
+    await visible(page.getByTestId('licence').getByText('Licence of n8n.'))
+  })
+
+  test('a template of n8n takes one workflow, and refuses nodes of Node-RED', async () => {
+    await go('/admin/templates?edit=new')
+    const dialog = page.getByRole('dialog')
+    await dialog.getByLabel('Name').fill('Orders')
+    await dialog.getByLabel('Stack').selectOption('st-n8n')
+    await dialog.getByLabel('Starter workflows').fill('[{"id":"n1","type":"tab"}]')
+    await button('Save template').click()
+    await visible(dialog.getByText('These are no workflows of n8n', { exact: false }))
+    await dialog.getByLabel('Starter workflows').fill('{"name":"Orders","nodes":[],"connections":{}}')
+    await button('Save template').click()
+    await visible(page.getByRole('row').filter({ hasText: 'Orders' }).getByText('1 workflow'))
+  })
+
   test('administration: a stack is pulled until ready, a template needs valid flows', async () => {
     await go('/admin/stacks?new=1')
     const dialog = page.getByRole('dialog')

@@ -220,6 +220,38 @@ describe('snapshots', () => {
   })
 })
 
+describe('snapshots of n8n', () => {
+  beforeEach(() => enter())
+  afterEach(finish)
+
+  test('they are told in workflows, and a restore says what stays and which of them run', async () => {
+    await openList(byName('Orders'))
+    await visible(row('Before the sale').getByText('2 nodes in 1 workflow, 1 credential'))
+    await page.getByRole('link', { name: 'Compare Before the sale' }).click()
+    await visible(page.getByText('1 workflow added, 1 node added, 1 tag added, 1 node changed'))
+    await visible(page.getByTestId('tab-changes').filter({ hasText: 'Weekly report' }).getByText('New workflow'))
+    await visible(page.getByText('Credentials, tags and variables'))
+
+    await page.goBack()
+    await button('Restore Before the sale').click()
+    await visible(dialog().getByText('Workflows that this one does not have are archived', { exact: false }))
+    await dialog().getByLabel('All switched off').check()
+    await button('Restore', dialog()).click()
+    await visible(page.getByTestId('restore').getByText('It is being handed to the running engine.'))
+    await visible(page.getByTestId('restore').getByText('Restored the snapshot “Before the sale”.'))
+    assert.deepEqual(mock.state.lastRestore, { credentials: 'snapshot', addEnv: true, active: 'clear' })
+  })
+
+  test('a pipeline has stages of one engine', async () => {
+    await go('/projects/p-plant/pipelines')
+    await button('New pipeline').click()
+    const stage = dialog().getByLabel('Add a stage')
+    assert.equal(await stage.getByText('ERP bridge', { exact: false }).count(), 1)
+    await stage.selectOption({ label: 'Alarm router (alarms)' })
+    assert.equal(await stage.getByText('ERP bridge', { exact: false }).count(), 0)
+  })
+})
+
 describe('pipelines', () => {
   beforeEach(() => enter())
   afterEach(finish)
