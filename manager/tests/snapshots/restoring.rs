@@ -150,7 +150,8 @@ async fn flows_that_are_just_being_written_are_not_given_up_for_broken(pool: PgP
     eventually("they are found being written", async || {
         let answer = bench.post(&path, Value::Null).await;
         if answer.status == 200 {
-            assert_eq!(answer.json["warnings"], json!([]));
+            let warnings = answer.json["warnings"].to_string();
+            assert!(!warnings.contains("cannot be kept"), "{warnings}");
             return None;
         }
         assert_eq!(answer.refusal(), (503, "snapshot.busy"));
