@@ -10,6 +10,8 @@
     #openflow button, .openflow-dialog button { font: inherit; font-size: 13px; padding: 4px 10px; color: inherit; background: var(--openflow-background); border: 1px solid var(--openflow-border); border-radius: 4px; cursor: pointer; white-space: nowrap; }
     #openflow button:hover, .openflow-dialog button:hover { border-color: var(--color--primary, #ea4b30); }
     #openflow-snapshot-button { border-top: none !important; border-radius: 0 0 6px 6px !important; }
+    #openflow { display: flex; align-items: flex-start; gap: 8px; }
+    #openflow-person { max-width: 160px; padding: 4px 0; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; font-size: 12px; color: var(--openflow-muted); }
     #openflow input { font: inherit; padding: 4px 8px; color: inherit; background: transparent; border: 1px solid var(--openflow-border); border-radius: 4px; }
     .openflow-snapshots { top: 34px; left: 50%; transform: translateX(-50%); }
     .openflow-dialog { max-width: 440px; padding: 20px; background: var(--openflow-background); border: 1px solid var(--openflow-border); border-radius: 8px; }
@@ -82,11 +84,26 @@
   async function start() {
     const answer = await fetch('/openflow/me', { headers: { accept: 'application/json' } }).catch(() => null);
     if (!answer?.ok) return;
-    const { role } = await answer.json();
+    const { name, role } = await answer.json();
     if (role === 'viewer') return;
     const { item } = createSnapshots({ words, dialog, say, reload, isDirty, buttonClass: '', smallButtonClass: '' });
-    document.body.append(element('div', { id: 'openflow' }, item));
+    // To n8n everybody is its owner; its own pages show the name in few places.
+    const person = element('span', { id: 'openflow-person', title: `Signed in by Openflow as ${role}` }, name);
+    document.body.append(element('div', { id: 'openflow' }, item, person));
   }
+
+  /** Once Openflow's session is over n8n would show a sign-in form of its own, with which nobody can sign in. */
+  function signInElsewhere() {
+    for (const change of ['pushState', 'replaceState']) {
+      const original = history[change];
+      history[change] = function (state, title, url) {
+        if (url && /^\/signin\b/.test(new URL(url, location).pathname)) return location.assign(url);
+        return original.call(this, state, title, url);
+      };
+    }
+  }
+
+  signInElsewhere();
 
   if (document.readyState === 'loading') document.addEventListener('DOMContentLoaded', start);
   else start();

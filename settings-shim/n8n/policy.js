@@ -83,10 +83,17 @@ function answerInstead(req, res, target) {
   return true;
 }
 
-/** Whoever is signed in comes to n8n's own sign-in page from its "Sign out", or with a page to go back to. */
+/** Whoever is signed in comes to n8n's own sign-in page from its "Sign out", or with a page to go back to (encoded twice). */
 function afterSignIn(url) {
-  const wanted = new URLSearchParams(url.split('?')[1] ?? '').get('redirect') ?? '';
-  return /^\/(?![/\\])[\x21-\x7e]*$/.test(wanted) ? wanted : '/openflow/logout';
+  const wanted = new URLSearchParams(url.split('?')[1] ?? '').get('redirect');
+  if (wanted === null) return '/openflow/logout';
+  let page = wanted;
+  try {
+    page = decodeURIComponent(wanted);
+  } catch {
+    // It was encoded once.
+  }
+  return /^\/(?![/\\])[\x21-\x7e]*$/.test(page) && !page.startsWith('/signin') ? page : '/';
 }
 
 /** n8n's session stays between the gate and n8n: a browser that had it would be signed in whatever Openflow says. */

@@ -52,7 +52,8 @@ test('a member lands in the editor with nothing typed, is named, builds a webhoo
   assert.equal(answer.status(), 200);
   await page.waitForURL(/\/home\/workflows|\/workflow\//, { timeout: EDITOR_TIMEOUT_MS });
   assert.ok(!page.url().includes('access_token'));
-  await page.waitForFunction(() => document.body.innerText.includes('Ada Lovelace') || document.querySelector('[data-test-id="main-sidebar-user-menu"]'), null, { timeout: EDITOR_TIMEOUT_MS });
+  await page.waitForSelector('[data-test-id="project-home-menu-item"]', { timeout: EDITOR_TIMEOUT_MS });
+  assert.equal(await page.locator('#openflow-person').innerText({ timeout: EDITOR_TIMEOUT_MS }), 'Ada Lovelace');
   assert.equal((await fetchJson(page, 'GET', '/rest/login')).value.data.firstName, 'Ada Lovelace');
   assert.equal(await page.locator('input[type=password]').count(), 0);
 
@@ -72,11 +73,22 @@ test('a member lands in the editor with nothing typed, is named, builds a webhoo
   assert.deepEqual([seen.refused.filter((line) => !/ai|templates/.test(line)), seen.errors], [[], []]);
   assert.ok(!(await context.cookies()).some(({ name }) => name === 'n8n-auth'));
 
-  await page.goto(`${base}/signout`);
+  // By n8n's own way: its editor asks n8n to forget the session and goes on to n8n's sign-in page.
+  assert.equal((await fetchJson(page, 'POST', '/rest/logout')).status, 200);
+  await page.goto(`${base}/signin`);
   await page.waitForURL(`${manager.url}/`, { timeout: EDITOR_TIMEOUT_MS });
   assert.deepEqual(await context.cookies(base), []);
   await page.goto(base);
   assert.equal(page.url(), `${manager.url}/launch/wf1?next=%2F`);
+  await context.close();
+});
+
+test('when Openflow’s session is over, the editor leads to Openflow and not to n8n’s sign-in form', async () => {
+  const { context, page } = await launch({ userId: 'u1', name: 'Ada Lovelace', role: 'member' });
+  await page.waitForSelector('#openflow-person', { timeout: EDITOR_TIMEOUT_MS });
+  await context.clearCookies();
+  await page.evaluate(() => history.pushState({}, '', '/signin?redirect=%252Fhome')).catch(() => {}); // the page goes away meanwhile
+  await page.waitForURL(/\/launch\/wf1\?next=/, { timeout: EDITOR_TIMEOUT_MS });
   await context.close();
 });
 

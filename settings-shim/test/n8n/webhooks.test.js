@@ -61,8 +61,9 @@ test('what is public is no way around the gate', async () => {
     assert.deepEqual([path, (await n8n.ask({ path })).status], [path, 400]);
   }
   for (const root of ['webhook-test', 'webhook-waiting', 'form', 'form-test', 'form-waiting', 'mcp', 'mcp-test']) {
-    const { status, headers } = await n8n.ask({ path: `/${root}/nothing`, headers: { accept: 'text/html' } });
-    assert.deepEqual([root, status, headers.location], [root, 404, undefined]);
+    const { status, headers, body } = await n8n.ask({ path: `/${root}/nothing`, headers: { accept: 'text/html' } });
+    assert.ok([404, 500].includes(status), `${root}: ${status}`); // n8n takes the name for the number of an execution
+    assert.deepEqual([root, headers.location, body === 'Unauthorized'], [root, undefined, false]);
   }
 });
 
