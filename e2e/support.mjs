@@ -1,5 +1,5 @@
 // Starts the real program on ports and a data folder of its own, and talks to it.
-import { spawn, execFileSync } from 'node:child_process'
+import { spawn, spawnSync, execFileSync } from 'node:child_process'
 import fs from 'node:fs'
 import net from 'node:net'
 import os from 'node:os'
@@ -66,6 +66,13 @@ export class Openflow {
     return it
   }
 
+  /** Before the first start: a disk of its own for all data, in memory. False: this user may not mount. */
+  onSmallDisk(megabytes) {
+    const options = `size=${megabytes}m,mode=0755`
+    this.mounted = spawnSync('mount', ['-t', 'tmpfs', '-o', options, 'openflow-e2e', this.data]).status === 0
+    return this.mounted
+  }
+
   /** `openflow up`, until it says that it is up. */
   async start(env = {}) {
     const { DATABASE_URL: _, ...environment } = process.env // its own private cluster
@@ -105,6 +112,7 @@ export class Openflow {
       docker('rm', '-f', id)
     }
     stopPostgres(path.join(this.data, 'postgres'))
+    if (this.mounted) execFileSync('umount', ['--lazy', this.data])
     fs.rmSync(this.data, { recursive: true, force: true })
   }
 
@@ -174,10 +182,20 @@ export function curl(url, ...args) {
   return { status: Number(out.slice(at + 1)), body: out.slice(0, at) }
 }
 
+/** Of the private server of `data/postgres`; null: it does not run. */
+export function postgresPid(folder) {
+  try {
+    const pid = Number(fs.readFileSync(path.join(folder, 'cluster', 'postmaster.pid'), 'utf8').split('\n')[0])
+    return pid > 1 ? pid : null
+  } catch {
+    return null
+  }
+}
+
 function stopPostgres(folder) {
   try {
-    const pid = Number(fs.readFileSync(path.join(folder, 'data', 'postmaster.pid'), 'utf8').split('\n')[0])
-    if (pid > 1) process.kill(pid, 'SIGQUIT')
+    const pid = postgresPid(folder)
+    if (pid) process.kill(pid, 'SIGQUIT')
   } catch {
     // Not running: that is what is wanted.
   }

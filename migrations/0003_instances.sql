@@ -119,7 +119,8 @@ create table restores (
   source_kind text not null constraint restores_source_kind_known check (source_kind in ('snapshot', 'backup')),
   source_id uuid not null,
   source_name text not null,
-  state text not null constraint restores_state_known check (state in ('preparing', 'stopping', 'starting', 'undoing', 'done', 'undone', 'failed')),
+  takes_back boolean not null default false,
+  state text not null constraint restores_state_known check (state in ('preparing', 'stopping', 'applying', 'starting', 'undoing', 'done', 'undone', 'failed')),
   detail text,
   entries text[],
   modules jsonb not null default '[]',
@@ -133,7 +134,8 @@ create table restores (
 create unique index restores_open_key on restores (instance_id) where finished_at is null;
 create index restores_instance_id_idx on restores (instance_id, id desc);
 comment on table restores is 'Replacements of an instance''s data: prepared beside by whoever asked, then carried out by the reconciler. One at a time.';
-comment on column restores.entries is 'The names in the data folder that are exchanged; null: the whole folder.';
+comment on column restores.takes_back is 'The instance was made for the data: it waits for them, and is deleted when they do not come.';
+comment on column restores.entries is 'The names in the data folder that are exchanged; null: the whole folder; empty: none, the running engine is handed what is staged.';
 comment on column restores.modules is 'Modules to install after the start; the restore is undone when one cannot be.';
 comment on column restores.touched_at is 'The last sign of life of whoever prepares it; without one for long, it has failed.';
 

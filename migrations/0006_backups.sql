@@ -33,6 +33,9 @@ create table backups (
   verification_level text constraint backups_verification_level_known check (verification_level in ('read', 'rehearsed')),
   verification_detail text,
   verification_at timestamptz,
+  verification_before text constraint backups_verification_before_known check (verification_before in ('none', 'good', 'failed')),
+  verification_unable text,
+  verification_unable_at timestamptz,
   -- The copy elsewhere.
   offsite_status text not null default 'off' constraint backups_offsite_status_known
     check (offsite_status in ('off', 'pending', 'uploading', 'done', 'failed')),
@@ -56,6 +59,8 @@ comment on column backups.file_name is 'In the instance''s folder of backups; se
 comment on column backups.about is 'What the archive''s manifest says of its origin, with the credential secret sealed for backups/<backupId>/credential_secret.';
 comment on column backups.verification_wanted is 'How deep a pending verification goes: read back, or rehearsed in a throwaway container.';
 comment on column backups.verification_level is 'How deep the last one went.';
+comment on column backups.verification_before is 'What the status was before one was asked for: it holds on when this host cannot carry it through.';
+comment on column backups.verification_unable is 'Why the last one could not be carried through, if it was not: it says nothing about the backup.';
 comment on column backups.offsite_key is 'Where the copy is, or will be, in the bucket.';
 comment on column backups.offsite_state is 'What an interrupted upload goes on from.';
 comment on column backups.fetch_wanted is 'The file is to be fetched back from the bucket.';
@@ -79,9 +84,11 @@ create table backup_turns (
   instance_id uuid constraint backup_turns_pkey primary key
     constraint backup_turns_instance_id_fkey references instances (id) on delete cascade,
   project_id uuid not null constraint backup_turns_project_id_fkey references projects (id),
-  at timestamptz not null
+  at timestamptz not null,
+  taken boolean not null default false
 );
 comment on table backup_turns is 'When an instance last had its turn by the schedule. The next turn is counted from there, so that a missed one is made up.';
+comment on column backup_turns.taken is 'A backup was to be made then; otherwise its turns are only counted from there.';
 
 create table backup_offsite_leftovers (
   key text constraint backup_offsite_leftovers_pkey primary key,
@@ -135,7 +142,7 @@ create policy backup_turns_write on backup_turns for all to openflow_user
 alter table backup_offsite_leftovers enable row level security; -- no policy: never a user's business
 
 grant select, insert, delete on backups to openflow_user;
-grant update (verification_status, verification_wanted, verification_detail, fetch_wanted) on backups to openflow_user;
+grant update (verification_status, verification_wanted, verification_before, fetch_wanted) on backups to openflow_user;
 grant select, insert, update, delete on backup_policies, backup_turns to openflow_user;
 
 -- There is something to do, or to see.

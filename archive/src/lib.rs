@@ -10,6 +10,8 @@
 //!   opened below a directory handle and never through a link ([`Folder`]).
 //! - **So may the archive.** [`check`] and [`unpack`] refuse what would leave the folder, with the entry's name, and count
 //!   bytes and entries while they read.
+//! - **What a file's owner can set comes back**: modes, times, links, holes, `user.*` attributes and POSIX access control lists.
+//!   What needs privileges (`security.*`, `trusted.*`, set-user bits) is left out.
 //! - **Constant memory**, apart from some hundred bytes for each entry.
 //!
 //! # How to use it
@@ -37,7 +39,8 @@
 //! limit is kept between files and pieces of files, so give the freezer's own fuse some seconds more than `freeze_limit`.
 //!
 //! Reading order: `scan.rs` and `folder.rs` (the folder), `write/` (passes, freeze), `tar/` (the format), `gzip/` (parallel
-//! members), `read/` (the scan of an archive and what is made of it).
+//! members), `read/` (the scan of an archive and what is made of it), `remove.rs` ([`remove_tree`]).
+mod attributes;
 mod content;
 mod error;
 mod flush;
@@ -47,6 +50,7 @@ mod link;
 mod manifest;
 mod progress;
 mod read;
+mod remove;
 mod scan;
 mod tar;
 mod write;
@@ -56,6 +60,7 @@ pub use folder::Folder;
 pub use manifest::{Entry, Kind, Manifest, Mtime, Sha256};
 pub use progress::Progress;
 pub use read::{Limits, UnpackOptions, check, unpack};
+pub use remove::remove_tree;
 pub use write::{Freezer, Skipped, WriteOptions, Written, write};
 
 /// Where the folder and the manifest are in the archive.

@@ -22,7 +22,8 @@ pub struct Manifest {
     pub entries: Vec<Entry>,
 }
 
-/// In JSON: `{path, type: "folder"|"file"|"symlink"|"hardlink", mode, uid, gid, mtime, size?, sha256?, sparse?, target?}`.
+/// In JSON: `{path, type: "folder"|"file"|"symlink"|"hardlink", mode, uid, gid, mtime, size?, sha256?, sparse?, target?,
+/// attributes?}`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Row", into = "Row")]
 pub struct Entry {
@@ -34,6 +35,9 @@ pub struct Entry {
     pub uid: u32,
     pub gid: u32,
     pub mtime: Mtime,
+    /// Of a file or folder with extended attributes or access control lists: over their PAX records in the tar, by their
+    /// keys in order.
+    pub attributes: Option<Sha256>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -118,6 +122,8 @@ struct Row {
     sparse: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     target: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    attributes: Option<Sha256>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -147,6 +153,7 @@ impl From<Entry> for Row {
             sha256: None,
             sparse: false,
             target: None,
+            attributes: entry.attributes,
         };
         match entry.kind {
             Kind::Folder => {}
@@ -187,6 +194,7 @@ impl TryFrom<Row> for Entry {
             uid: row.uid,
             gid: row.gid,
             mtime: row.mtime,
+            attributes: row.attributes,
         })
     }
 }

@@ -48,6 +48,16 @@ pub(crate) struct Item {
     pub(crate) taken: Option<Taken>,
     /// ... and the stamp tells that this is what the file is.
     pub(crate) current: bool,
+    /// Of what stands in the archive; None: it has none.
+    pub(crate) attributes: Option<Box<Noted>>,
+}
+
+/// Of extended attributes.
+#[derive(Debug, Clone)]
+pub(crate) struct Noted {
+    pub(crate) digest: Option<Sha256>,
+    /// Why they are not all there.
+    pub(crate) dropped: Option<Box<str>>,
 }
 
 #[derive(Debug, Clone)]
@@ -139,6 +149,7 @@ pub(crate) fn carry(old: Vec<Item>, new: &mut [Item]) {
         let same = before.stamp == item.stamp;
         item.sqlite = before.sqlite;
         item.taken = before.taken;
+        item.attributes = before.attributes;
         item.current = before.current && same;
     }
 }
@@ -185,6 +196,7 @@ fn item(path: &str, sort: Sort, stat: &Stat) -> Item {
         sqlite: false,
         taken: None,
         current: false,
+        attributes: None,
     }
 }
 

@@ -1,13 +1,15 @@
 //! Very many, very big.
+#![expect(clippy::unwrap_used, reason = "a failed step fails the test")]
 mod support;
 
 use std::{
     fs::{self, File},
-    os::unix::fs::{FileExt, MetadataExt},
+    os::unix::fs::{FileExt, MetadataExt, PermissionsExt, lchown},
+    path::Path,
 };
 
 use openflow_archive::Kind;
-use support::{Place, assert_same, noise, options, run};
+use support::{Place, assert_same, noise, options, run, set_mtime};
 
 #[test]
 fn a_hundred_thousand_small_files() {
@@ -31,6 +33,74 @@ fn a_hundred_thousand_small_files() {
         &[unpacked.to_str().unwrap(), "-type", "f", "-size", "18c"],
     );
     assert_eq!(count.lines().count(), 100_000);
+}
+
+/// Modules in thousands of small files, uploads that do not compress, logs that do.
+fn fill_with_a_gigabyte(root: &Path) {
+    let put = |n: u32, name: String, content: &[&[u8]]| {
+        let file = root.join(name);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(&file, content.concat()).unwrap();
+        let mode = [0o644, 0o600, 0o755, 0o640, 0o444, 0o777][n as usize % 6];
+        fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
+        if rustix::process::geteuid().is_root() {
+            lchown(&file, Some(1000 + n % 7), Some(1000 + n % 11)).unwrap();
+        }
+        set_mtime(
+            &file,
+            1_500_000_000 + i64::from(n) * 7,
+            n * 31_337 % 1_000_000_000,
+        );
+    };
+    let noise = noise(16 << 20, 3);
+    let text: Vec<u8> = (0..)
+        .flat_map(|n: u32| {
+            format!("{n} the valve {} was opened\n", n.wrapping_mul(7919) % 1000).into_bytes()
+        })
+        .take(16 << 20)
+        .collect();
+    for n in 0..3000 {
+        let at = n as usize * 1000;
+        let name = format!("node_modules/m{}/lib/f{n}.js", n / 40);
+        put(n, name, &[&text[at..at + at % 9000]]);
+    }
+    for n in 0..66 {
+        // No two are the same.
+        let at = n as usize * 4099;
+        put(n, format!("uploads/{n}.jpg"), &[&noise[at..], &noise[..at]]);
+        if n % 2 == 0 {
+            put(n, format!("logs/{n}.log"), &[&text[at..], &text[..at]]);
+        }
+    }
+    for (n, folder) in ["logs", "uploads", "node_modules/m1", ""]
+        .iter()
+        .enumerate()
+    {
+        let folder = root.join(folder);
+        fs::set_permissions(
+            &folder,
+            fs::Permissions::from_mode([0o755, 0o700, 0o750, 0o770][n]),
+        )
+        .unwrap();
+        set_mtime(&folder, 1_400_000_000, n as u32 + 1);
+    }
+}
+
+#[test]
+fn a_gigabyte_comes_back_bit_by_bit() {
+    let place = Place::roomy();
+    fill_with_a_gigabyte(&place.folder());
+    let written = place.write(&options(&place), None).unwrap();
+    assert!(written.consistent);
+    assert_eq!(written.skipped, []);
+    assert!(
+        written.manifest.bytes > 1 << 30,
+        "{}",
+        written.manifest.bytes
+    );
+    assert_eq!(place.check().unwrap(), written.manifest);
+    assert_eq!(place.unpack().unwrap(), written.manifest);
+    assert_same(&place.folder(), &place.unpacked());
 }
 
 #[test]

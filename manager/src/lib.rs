@@ -7,6 +7,7 @@ pub mod cli;
 pub mod config;
 pub mod crypto;
 pub mod db;
+pub mod engines;
 pub mod identity;
 pub mod installation;
 pub mod instances;

@@ -11,9 +11,9 @@ const RANKS: &[(u8, &[&str])] = &[
     (0, &["kernel"]),
     (1, &["crypto"]),
     (2, &["config", "db", "events", "runtime", "web"]),
-    (3, &["audit", "jobs", "offsite"]),
+    (3, &["audit", "engines", "jobs", "offsite"]),
     (4, &["identity"]),
-    (5, &["access", "credentials", "engines", "stacks"]),
+    (5, &["access", "credentials", "stacks"]),
     (6, &["instances"]),
     (7, &["gateway", "mqtt", "routing", "snapshots"]),
     (8, &["backups", "installation"]),
@@ -58,6 +58,10 @@ const BANNED: &[(&str, &[&str])] = &[
 /// What only one folder may name: everybody else goes through its door.
 const KEPT_TO: &[(&str, &str)] = &[
     ("bollard", "runtime/docker"),
+    ("NodeRed", "engines"),
+    ("N8n", "engines"),
+    ("node_red::", "engines"),
+    ("n8n::", "engines"),
     ("#[allow(", "nowhere: use #[expect(…, reason = …)]"),
 ];
 

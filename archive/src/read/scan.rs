@@ -6,7 +6,8 @@ use std::{
 
 use super::compare::compare;
 use crate::{
-    DATA, Error, Kind, MANIFEST, Manifest, Mtime, Progress,
+    DATA, Error, Kind, MANIFEST, Manifest, Mtime, Progress, Sha256,
+    attributes::{Allowance, Attributes},
     content::{Extents, Hasher},
     link::leads_out,
     tar::{Found, FoundKind, Reader},
@@ -24,7 +25,7 @@ pub(super) trait Sink {
     fn data(&mut self, _offset: u64, _bytes: &[u8]) -> Result<(), Error> {
         Ok(())
     }
-    fn end(&mut self, _path: &str, _size: u64, _meta: &Meta) -> Result<(), Error> {
+    fn end(&mut self, _path: &str, _size: u64, _of: (&Meta, &Attributes)) -> Result<(), Error> {
         Ok(())
     }
     fn symlink(&mut self, _path: &str, _target: &str, _meta: &Meta) -> Result<(), Error> {
@@ -53,6 +54,10 @@ pub(super) struct Node {
     pub(super) made_by: u64,
     /// It stands in the manifest.
     pub(super) listed: bool,
+    /// Of its attributes.
+    pub(super) digest: Option<Box<Sha256>>,
+    /// Of a folder, which gets them last.
+    pub(super) attributes: Attributes,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,6 +76,7 @@ pub(super) struct Scan<'a> {
     limit: u64,
     /// What a manifest of these entries takes at most.
     manifest_bytes: u64,
+    allowance: Allowance,
 }
 
 /// "." in the tree, and where top-level names are.
@@ -85,6 +91,7 @@ impl<'a> Scan<'a> {
             entries: 0,
             limit,
             manifest_bytes: 1 << 20,
+            allowance: Allowance::new(),
         }
     }
 
@@ -131,6 +138,13 @@ impl<'a> Scan<'a> {
             mtime: found.mtime,
         };
         let mut made_by = self.entries;
+        let mut attributes = found.attributes;
+        if !self.allowance.take(&attributes) {
+            return Err(Error::TooBig(
+                "it holds too many extended attributes".into(),
+            ));
+        }
+        let mut digest = attributes.digest().map(Box::new);
         let kind = match found.kind {
             FoundKind::Other(what) => return Err(Error::refused(&found.path, what)),
             FoundKind::Folder => {
@@ -143,7 +157,7 @@ impl<'a> Scan<'a> {
             _ if path == ROOT => return Err(Error::refused(&found.path, "data is no folder")),
             FoundKind::File { size, extents } => {
                 self.replace(&path)?;
-                self.file(&path, size, extents, &meta)?
+                self.file(&path, (size, extents), (&meta, &attributes))?
             }
             FoundKind::Symlink(target) => {
                 let target = utf8(target, &found.path)?;
@@ -158,14 +172,21 @@ impl<'a> Scan<'a> {
             FoundKind::HardLink(target) => {
                 let (target, from) = self.hard_link(&path, target, &found.path)?;
                 made_by = from;
+                let file = self.tree.get(&target);
+                digest = file.and_then(|file| file.digest.clone());
                 Kind::HardLink { target }
             }
         };
+        if kind != Kind::Folder {
+            attributes = Attributes::default();
+        }
         let node = Node {
             kind,
             meta,
             made_by,
             listed: false,
+            digest,
+            attributes,
         };
         self.tree.insert(path, node);
         Ok(())
@@ -194,9 +215,8 @@ impl<'a> Scan<'a> {
     fn file(
         &mut self,
         path: &str,
-        size: u64,
-        extents: Option<Extents>,
-        meta: &Meta,
+        (size, extents): (u64, Option<Extents>),
+        of: (&Meta, &Attributes),
     ) -> Result<Kind, Error> {
         let sparse = extents.is_some();
         let mut hasher = Hasher::new(sparse);
@@ -218,7 +238,7 @@ impl<'a> Scan<'a> {
                 piece = rest;
             }
         }
-        self.sink.end(path, size, meta)?;
+        self.sink.end(path, size, of)?;
         Ok(Kind::File {
             size,
             sha256: hasher.finish(size),

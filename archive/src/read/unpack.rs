@@ -12,7 +12,7 @@ use std::{
 use rustix::fs::{self, AtFlags, Gid, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, Uid};
 
 use super::scan::{Meta, ROOT, Sink, Tree};
-use crate::{Error, Folder, Kind, error::During, flush::Flusher};
+use crate::{Error, Folder, Kind, attributes::Attributes, error::During, flush::Flusher};
 
 pub(super) struct Unpacker {
     into: PathBuf,
@@ -78,10 +78,12 @@ impl Unpacker {
         Some((Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid))))
     }
 
-    fn attributes(&self, of: impl AsFd, meta: &Meta) -> io::Result<()> {
+    /// In this order: a new owner takes rights away, and so does the mode.
+    fn dress(&self, of: impl AsFd, (meta, attributes): (&Meta, &Attributes)) -> io::Result<()> {
         if let Some((uid, gid)) = self.owner(meta) {
             fs::fchown(&of, uid, gid)?;
         }
+        attributes.set(&of)?;
         fs::fchmod(&of, Mode::from_raw_mode(meta.mode & 0o1777))?;
         Ok(fs::futimens(&of, &times(meta))?)
     }
@@ -138,7 +140,7 @@ impl Sink for Unpacker {
         Ok(())
     }
 
-    fn end(&mut self, path: &str, size: u64, meta: &Meta) -> Result<(), Error> {
+    fn end(&mut self, path: &str, size: u64, of: (&Meta, &Attributes)) -> Result<(), Error> {
         let Some(file) = self.file.take() else {
             return Ok(());
         };
@@ -147,7 +149,7 @@ impl Sink for Unpacker {
             if file.metadata()?.len() != size {
                 file.set_len(size)?;
             }
-            self.attributes(&file, meta)
+            self.dress(&file, of)
         };
         ended().during(making(path))
     }
@@ -204,7 +206,7 @@ impl Sink for Unpacker {
         let below = below.map(|(path, node)| (path.as_str(), node));
         for (path, node) in below.chain(tree.get(ROOT).map(|root| ("", root))) {
             let set = self.folder.open_folder(path);
-            set.and_then(|folder| self.attributes(folder, &node.meta))
+            set.and_then(|folder| self.dress(folder, (&node.meta, &node.attributes)))
                 .during(making(path))?;
         }
         Ok(())
@@ -215,7 +217,7 @@ impl Drop for Unpacker {
     fn drop(&mut self) {
         if !self.kept {
             // What cannot be removed now is found by whoever looks at the folder's name.
-            let _ = std::fs::remove_dir_all(&self.into);
+            let _ = crate::remove_tree(&self.into);
         }
     }
 }

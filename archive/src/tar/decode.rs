@@ -2,7 +2,7 @@
 use ::tar::{EntryType, GnuExtSparseHeader, GnuSparseHeader, Header};
 
 use super::{BLOCK, padding, pax, sparse};
-use crate::{Error, Mtime, content::Extents, read::Stream};
+use crate::{Error, Mtime, attributes::Attributes, content::Extents, read::Stream};
 
 /// A PAX header or a long name may have this length.
 const LONGEST_HEADER: u64 = 1 << 20;
@@ -15,6 +15,7 @@ pub(crate) struct Found {
     pub(crate) uid: u32,
     pub(crate) gid: u32,
     pub(crate) mtime: Mtime,
+    pub(crate) attributes: Attributes,
 }
 
 pub(crate) enum FoundKind {
@@ -49,6 +50,7 @@ struct Ahead {
     sparse_path: Option<Vec<u8>>,
     sparse_size: Option<u64>,
     sparse: bool,
+    attributes: Attributes,
 }
 
 impl Reader {
@@ -163,6 +165,7 @@ impl Reader {
                     .map_err(malformed)?,
             )?,
             mtime: ahead.mtime.unwrap_or(Mtime { seconds, nanos: 0 }),
+            attributes: ahead.attributes,
         })
     }
 
@@ -313,8 +316,8 @@ impl Ahead {
                     let what = "it holds a sparse file in a form that is not known here";
                     return Err(Error::WrongFormat(what.into()));
                 }
-                // atime, ctime, names of owners, extended attributes: not restored.
-                _ => {}
+                // Among others atime, ctime and names of owners: not restored.
+                key => drop(self.attributes.add(key, value).map_err(Error::damaged)?),
             }
         }
         Ok(())

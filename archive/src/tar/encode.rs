@@ -4,7 +4,7 @@ use std::io;
 use ::tar::{EntryType, Header};
 
 use super::{BLOCK, pax, sparse};
-use crate::{Mtime, content::Extents};
+use crate::{Mtime, attributes::Attributes, content::Extents};
 
 pub(crate) struct Head<'a> {
     /// As it stands in the tar.
@@ -20,6 +20,7 @@ pub(crate) struct Head<'a> {
     pub(crate) uid: u32,
     pub(crate) gid: u32,
     pub(crate) mtime: Mtime,
+    pub(crate) attributes: &'a Attributes,
 }
 
 const NAME_LENGTH: usize = 100;
@@ -45,22 +46,25 @@ pub(crate) fn encode(head: &Head<'_>) -> io::Result<Vec<u8>> {
         pax::push(&mut records, "linkpath", head.target);
     }
     if stored > BIGGEST {
-        pax::push(&mut records, "size", &stored.to_string());
+        pax::push(&mut records, "size", stored.to_string());
     }
     if head.uid > HIGHEST_OWNER {
-        pax::push(&mut records, "uid", &head.uid.to_string());
+        pax::push(&mut records, "uid", head.uid.to_string());
     }
     if head.gid > HIGHEST_OWNER {
-        pax::push(&mut records, "gid", &head.gid.to_string());
+        pax::push(&mut records, "gid", head.gid.to_string());
     }
     let seconds = u64::try_from(head.mtime.seconds).unwrap_or(0);
     if head.mtime.nanos != 0 || head.mtime.seconds < 0 || seconds > BIGGEST {
-        pax::push(&mut records, "mtime", &head.mtime.to_string());
+        pax::push(&mut records, "mtime", head.mtime.to_string());
     }
     if map.is_some() {
         pax::push(&mut records, "GNU.sparse.major", "1");
         pax::push(&mut records, "GNU.sparse.minor", "0");
-        pax::push(&mut records, sparse::SIZE, &head.size.to_string());
+        pax::push(&mut records, sparse::SIZE, head.size.to_string());
+    }
+    for (key, value) in head.attributes.records() {
+        pax::push(&mut records, key, value);
     }
     let mut blocks = Vec::with_capacity(4 * BLOCK);
     if !records.is_empty() {

@@ -2,7 +2,7 @@
 //! also GNU's long names and its older sparse files. Field codecs are the `tar` crate's.
 mod decode;
 mod encode;
-mod pax;
+pub(crate) mod pax;
 mod sparse;
 
 pub(crate) use decode::{Found, FoundKind, Reader};

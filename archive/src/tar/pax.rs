@@ -1,12 +1,15 @@
 //! PAX records: "<length> <key>=<value>\n", where the length counts itself.
 
-pub(super) fn push(records: &mut Vec<u8>, key: &str, value: &str) {
+pub(crate) fn push(records: &mut Vec<u8>, key: &str, value: impl AsRef<[u8]>) {
+    let value = value.as_ref();
     let rest = key.len() + value.len() + 3;
     let mut length = rest + 1;
     while rest + length.to_string().len() != length {
         length = rest + length.to_string().len();
     }
-    records.extend_from_slice(format!("{length} {key}={value}\n").as_bytes());
+    records.extend_from_slice(format!("{length} {key}=").as_bytes());
+    records.extend_from_slice(value);
+    records.push(b'\n');
 }
 
 /// The records of one header; None when it is not well-formed.

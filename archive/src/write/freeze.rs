@@ -104,7 +104,8 @@ fn copy(
             Sort::File if step.first.is_none() => {
                 whole &= spool.copy(passes.folder, step.item, item, go_on)?;
             }
-            Sort::File | Sort::Folder => {}
+            Sort::Folder => spool.attributes(passes.folder, step.item, &item.path),
+            Sort::File => {}
         }
     }
     Ok(whole)

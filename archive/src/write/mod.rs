@@ -1,6 +1,7 @@
 //! Writing an archive of a folder that is in use.
 mod freeze;
 mod judge;
+mod listing;
 mod pack;
 mod passes;
 mod spool;
@@ -143,6 +144,8 @@ pub fn write(
 fn entries(items: Vec<Item>, skips: &mut crate::scan::Skips) -> Vec<Entry> {
     let mut entries = Vec::with_capacity(items.len());
     for item in items {
+        let noted = item.attributes.map(|it| *it);
+        let (attributes, dropped) = noted.map_or((None, None), |it| (it.digest, it.dropped));
         let kind = match item.taken {
             None => continue,
             Some(Taken::Skipped(reason)) => {
@@ -162,6 +165,9 @@ fn entries(items: Vec<Item>, skips: &mut crate::scan::Skips) -> Vec<Entry> {
                 target: target.into(),
             },
         };
+        if let Some(why) = dropped {
+            skips.add(&item.path, why);
+        }
         let path = match &*item.path {
             "" => ".".into(),
             _ => item.path.into(),
@@ -173,6 +179,7 @@ fn entries(items: Vec<Item>, skips: &mut crate::scan::Skips) -> Vec<Entry> {
             uid: item.stamp.uid,
             gid: item.stamp.gid,
             mtime: item.stamp.mtime,
+            attributes,
         });
     }
     entries

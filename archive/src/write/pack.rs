@@ -1,10 +1,5 @@
 //! Items into the tar stream.
-use std::{
-    collections::HashSet,
-    fs::File,
-    io::{self, Write},
-    os::unix::fs::FileExt,
-};
+use std::{collections::HashSet, fs::File, io, os::unix::fs::FileExt};
 
 use ::tar::EntryType;
 use rustix::fs::{FileType, fstat, readlinkat};
@@ -15,21 +10,32 @@ use super::{
     spool::{Copied, Spool},
 };
 use crate::{
-    DATA, Error, Folder, MANIFEST, Manifest, Mtime, Progress,
+    DATA, Error, Folder, Progress,
+    attributes::{self, Allowance, Attributes},
     content::{Extents, Hasher, extents},
     error::During,
     gzip::Compressor,
     link::leads_out,
-    scan::{Item, Sort, Stamp, Taken},
+    scan::{Item, Noted, Sort, Stamp, Taken},
     tar::{Head, encode, padding},
 };
 
 pub(super) struct Packer<'a> {
     folder: &'a Folder,
-    out: Compressor,
+    pub(super) out: Compressor,
     progress: &'a Progress,
     /// Paths of databases.
     sqlite: HashSet<Box<str>>,
+    allowance: Allowance,
+}
+
+/// What a file's entry is made of.
+struct Content<'f> {
+    file: &'f File,
+    /// Where it begins in a spool; there its extents lie one after the other.
+    base: Option<u64>,
+    extents: Option<Extents>,
+    attributes: Attributes,
 }
 
 /// Where files are read from.
@@ -48,6 +54,7 @@ impl<'a> Packer<'a> {
             out,
             progress,
             sqlite: HashSet::new(),
+            allowance: Allowance::new(),
         }
     }
 
@@ -77,7 +84,7 @@ impl<'a> Packer<'a> {
             });
             let item = &mut items[step.item];
             match (item.sort, first) {
-                (Sort::Folder, _) => self.folder(item)?,
+                (Sort::Folder, _) => self.folder(item, source, step.item)?,
                 (Sort::Symlink, _) => self.symlink(item, source)?,
                 (Sort::File, Some(as_first)) => self.other_name(item, as_first)?,
                 (Sort::File, None) => match source {
@@ -109,12 +116,24 @@ impl<'a> Packer<'a> {
         }))
     }
 
-    fn folder(&mut self, item: &mut Item) -> Result<(), Error> {
+    fn folder(&mut self, item: &mut Item, source: &Source<'_>, index: usize) -> Result<(), Error> {
         let path = match &*item.path {
             "" => format!("{DATA}/"),
             path => format!("{DATA}/{path}/"),
         };
-        self.head(item, EntryType::Directory, &path, "")?;
+        let read = match source {
+            // One that is gone has none.
+            Source::Live { .. } => self
+                .folder
+                .open_folder(&item.path)
+                .map(Attributes::of)
+                .unwrap_or_default(),
+            Source::Spool(spool) => spool.attributes_of(index),
+        };
+        let attributes = self.note(item, read);
+        let mut head = head_of(&item.stamp, &path, &attributes);
+        head.kind = EntryType::Directory;
+        self.put(&head)?;
         item.taken = Some(Taken::Folder);
         item.current = true;
         Ok(())
@@ -124,9 +143,9 @@ impl<'a> Packer<'a> {
         if let Source::Live { .. } = source {
             item.taken = self.target(item)?;
         }
-        if let Some(Taken::Symlink(target)) = &item.taken {
+        if let Some(Taken::Symlink(target)) = item.taken.clone() {
             let path = format!("{DATA}/{}", item.path);
-            self.head(item, EntryType::Symlink, &path, target)?;
+            self.head(item, EntryType::Symlink, &path, &target)?;
         }
         item.current = item.taken.is_some();
         Ok(())
@@ -143,19 +162,31 @@ impl<'a> Packer<'a> {
         Ok(())
     }
 
+    /// Remembers what of them the archive holds, and gives that.
+    fn note(&mut self, item: &mut Item, read: attributes::Read) -> Attributes {
+        let (attributes, dropped) = self.allowance.pass(read);
+        let digest = attributes.digest();
+        let any = digest.is_some() || dropped.is_some();
+        item.attributes = any.then(|| Box::new(Noted { digest, dropped }));
+        attributes
+    }
+
+    /// Of a link, which has no attributes of its own.
     fn head(
         &mut self,
-        item: &Item,
+        item: &mut Item,
         kind: EntryType,
         path: &str,
         target: &str,
     ) -> Result<(), Error> {
-        let mut head = head_of(&item.stamp, path);
+        item.attributes = None;
+        let attributes = Attributes::default();
+        let mut head = head_of(&item.stamp, path, &attributes);
         (head.kind, head.target) = (kind, target);
         self.put(&head)
     }
 
-    fn put(&mut self, head: &Head<'_>) -> Result<(), Error> {
+    pub(super) fn put(&mut self, head: &Head<'_>) -> Result<(), Error> {
         let blocks = encode(head).during(|| format!("archiving '{}'", head.path))?;
         self.out.write(&blocks).during(writing)
     }
@@ -197,7 +228,14 @@ impl<'a> Packer<'a> {
                 return Ok(());
             }
         }
-        let whole = self.content(item, &file, None, extents)?;
+        let attributes = self.note(item, Attributes::of(&file));
+        let content = Content {
+            file: &file,
+            base: None,
+            extents,
+            attributes,
+        };
+        let whole = self.content(item, content)?;
         let after = fstat(&file).during(|| format!("reading '{}'", item.path))?;
         let skipped = matches!(item.taken, Some(Taken::Skipped(_)));
         item.current = skipped || whole && settled && Stamp::of(&after) == item.stamp;
@@ -216,25 +254,30 @@ impl<'a> Packer<'a> {
                 sqlite,
             } => {
                 item.sqlite = *sqlite;
-                self.content(item, spool.file(), Some(*offset), extents.clone())?;
+                let content = Content {
+                    file: spool.file(),
+                    base: Some(*offset),
+                    extents: extents.clone(),
+                    attributes: self.note(item, spool.attributes_of(index)),
+                };
+                self.content(item, content)?;
                 item.current = true;
             }
         }
         Ok(())
     }
 
-    /// Writes the header and just as many bytes as it says. In a spool the extents lie one after the other from `base` on.
-    /// False: the file was shorter, and zeros stand for the rest.
-    fn content(
-        &mut self,
-        item: &mut Item,
-        file: &File,
-        base: Option<u64>,
-        extents: Option<Extents>,
-    ) -> Result<bool, Error> {
+    /// Writes the header and just as many bytes as it says. False: the file was shorter, and zeros stand for the rest.
+    fn content(&mut self, item: &mut Item, content: Content<'_>) -> Result<bool, Error> {
+        let Content {
+            file,
+            base,
+            extents,
+            attributes,
+        } = content;
         let size = item.stamp.size;
         let path = format!("{DATA}/{}", item.path);
-        let mut head = head_of(&item.stamp, &path);
+        let mut head = head_of(&item.stamp, &path, &attributes);
         (head.size, head.extents) = (size, extents.as_ref());
         self.put(&head)?;
         let mut hasher = Hasher::new(extents.is_some());
@@ -300,29 +343,6 @@ impl<'a> Packer<'a> {
         }
         Ok(whole)
     }
-
-    pub(super) fn manifest(&mut self, manifest: &Manifest) -> Result<(), Error> {
-        let mut count = Count(0);
-        let failed = |error: serde_json::Error| Error::io("writing the manifest", error.into());
-        serde_json::to_writer(&mut count, manifest).map_err(failed)?;
-        self.put(&Head {
-            path: MANIFEST,
-            kind: EntryType::Regular,
-            target: "",
-            size: count.0,
-            extents: None,
-            mode: 0o600,
-            uid: 0,
-            gid: 0,
-            mtime: Mtime {
-                seconds: manifest.created_at.cast_signed(),
-                nanos: 0,
-            },
-        })?;
-        serde_json::to_writer(Out(&mut self.out), manifest).map_err(failed)?;
-        let end = padding(count.0) + 1024;
-        self.out.zeros(end).during(writing)
-    }
 }
 
 /// Zeros that stand for small holes.
@@ -334,11 +354,11 @@ enum Range {
     Out(Error),
 }
 
-fn writing() -> String {
+pub(super) fn writing() -> String {
     "writing the archive".into()
 }
 
-fn head_of<'h>(stamp: &Stamp, path: &'h str) -> Head<'h> {
+fn head_of<'h>(stamp: &Stamp, path: &'h str, attributes: &'h Attributes) -> Head<'h> {
     Head {
         path,
         kind: EntryType::Regular,
@@ -349,31 +369,6 @@ fn head_of<'h>(stamp: &Stamp, path: &'h str) -> Head<'h> {
         uid: stamp.uid,
         gid: stamp.gid,
         mtime: stamp.mtime,
-    }
-}
-
-struct Count(u64);
-
-impl Write for Count {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0 += bytes.len() as u64;
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-struct Out<'c>(&'c mut Compressor);
-
-impl Write for Out<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.write(bytes)?;
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+        attributes,
     }
 }

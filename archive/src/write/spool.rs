@@ -9,6 +9,7 @@ use rustix::{
 use super::judge::{is_sqlite, trouble};
 use crate::{
     Error, Folder,
+    attributes::{self, Allowance, Attributes},
     content::{Extents, extents},
     error::During,
     scan::{Item, Stamp, Taken},
@@ -18,6 +19,9 @@ pub(super) struct Spool {
     file: File,
     end: u64,
     copies: HashMap<usize, Copied>,
+    /// Of files and folders that have some.
+    attributes: HashMap<usize, attributes::Read>,
+    allowance: Allowance,
     buffer: Vec<u8>,
     /// Whether the kernel copies between these file systems.
     by_kernel: bool,
@@ -45,6 +49,8 @@ impl Spool {
             file: tempfile::tempfile_in(folder)?,
             end: 0,
             copies: HashMap::new(),
+            attributes: HashMap::new(),
+            allowance: Allowance::new(),
             buffer: Vec::new(),
             by_kernel: true,
         })
@@ -56,6 +62,24 @@ impl Spool {
 
     pub(super) fn file(&self) -> &File {
         &self.file
+    }
+
+    pub(super) fn attributes_of(&self, index: usize) -> attributes::Read {
+        self.attributes.get(&index).cloned().unwrap_or_default()
+    }
+
+    /// Of a folder; one that is gone has none.
+    pub(super) fn attributes(&mut self, folder: &Folder, index: usize, path: &str) {
+        if let Ok(handle) = folder.open_folder(path) {
+            self.keep(index, Attributes::of(handle));
+        }
+    }
+
+    fn keep(&mut self, index: usize, read: attributes::Read) {
+        let read = self.allowance.pass(read);
+        if read != attributes::Read::default() {
+            self.attributes.insert(index, read);
+        }
     }
 
     /// False: the file changed under our hands.
@@ -80,6 +104,7 @@ impl Spool {
             return Ok(false);
         }
         let same = Stamp::of(&stat) == item.stamp;
+        self.keep(index, Attributes::of(&file));
         let size = item.stamp.size;
         let extents = if item.disk_bytes < size {
             extents(&file, size, go_on)?

@@ -76,6 +76,49 @@ describe('an instance’s backups', () => {
     await page.waitForFunction((count) => document.querySelectorAll('[data-testid=backup]').length === count, before - 1)
   })
 
+  test('a damaged one is fetched back from its copy, once and with its progress, and can be restored again', async () => {
+    await openList()
+    const damaged = rows().nth(4)
+    await visible(damaged.getByText('The archive is damaged', { exact: false }))
+    await visible(damaged.getByText('Copied'))
+    assert.equal(await damaged.getByRole('button', { name: /^Restore/ }).count(), 0)
+    let posts = 0
+    page.on('request', (request) => (posts += request.method() === 'POST' && request.url().endsWith('/fetch') ? 1 : 0))
+    await damaged.getByRole('button', { name: /^Fetch back/ }).dblclick()
+    await visible(damaged.getByRole('progressbar', { name: 'Fetching the backup of Line 1 telemetry' }))
+    await visible(damaged.getByText('Good', { exact: true }))
+    await visible(damaged.getByText('Read back just now'))
+    await visible(damaged.getByRole('button', { name: /^Restore/ }))
+    assert.equal(await damaged.getByRole('button', { name: /^Fetch back/ }).count(), 0)
+    assert.equal(posts, 1)
+  })
+
+  test('a file that is gone says so; a fetch that fails or is refused says why', async () => {
+    mock.state.fetchEnds = 'The copy in the bucket is not the file that was brought there.'
+    await openList()
+    const gone = rows().nth(5)
+    await visible(gone.getByText('Its file is gone from here.'))
+    const fetchBack = gone.getByRole('button', { name: /^Fetch back/ })
+    await fetchBack.click()
+    await visible(gone.getByRole('progressbar'))
+    await visible(gone.getByText('It could not be fetched: The copy in the bucket is not the file', { exact: false }))
+    const refusal = { status: 409, code: 'backup.copy_encrypted', title: 'Conflict', detail: 'The copy is encrypted, and the key to it is kept elsewhere.' }
+    await page.route('**/fetch', (route) => route.fulfill({ status: 409, contentType: 'application/problem+json', body: JSON.stringify(refusal) }))
+    await fetchBack.click()
+    await visible(page.getByText('The copy is encrypted, and the key to it is kept elsewhere.'))
+    await page.unroute('**/fetch')
+    mock.state.fetchEnds = null
+    await fetchBack.click()
+    await visible(gone.getByRole('button', { name: /^Restore/ }))
+    assert.equal(await gone.getByText('Its file is gone from here.').count(), 0)
+  })
+
+  test('a late backup is a warning of the instance', async () => {
+    mock.state.late.set(line1().id, new Date(Date.now() - 3 * 3_600_000).toISOString())
+    await openList()
+    await visible(protection().getByText('No good backup since 3 hours ago, when one was due.'))
+  })
+
   test('a restore says what is lost and needs the name typed', async () => {
     await openList()
     await rows().nth(1).getByRole('button', { name: /^Restore/ }).click()
@@ -186,7 +229,7 @@ describe('a viewer', () => {
   test('sees backups and their proof, and cannot act', async () => {
     await openList()
     await visible(rows().first())
-    assert.equal(await page.getByRole('button', { name: /^(Restore|Back up|Upload|Schedule)/ }).count(), 0)
+    assert.equal(await page.getByRole('button', { name: /^(Restore|Fetch|Back up|Upload|Schedule)/ }).count(), 0)
     await rows().first().getByRole('button', { name: /^More for/ }).click()
     assert.deepEqual(await page.getByRole('menuitem').filter({ visible: true }).allInnerTexts(), ['Details'])
     await go('/projects/p-plant/backups')

@@ -38,7 +38,7 @@ export function addBackups({ state, router, page, find, need, setStatus, later, 
     state.backups.unshift(backup)
     later(STEP_MS, () => Object.assign(backup, { status: 'running', startedAt: now(), progress: { doneBytes: TOTAL / 3, totalBytes: TOTAL } }))
     later(STEP_MS * 2, () => (backup.progress = { doneBytes: TOTAL * 0.8, totalBytes: TOTAL }))
-    later(STEP_MS * 3, () => Object.assign(backup, { ...makeBackup(instance, 0, { trigger: 'manual' }), id: backup.id, progress: null, finishedAt: now(), verification: { status: 'pending', level: null, detail: null, at: null } }))
+    later(STEP_MS * 3, () => Object.assign(backup, { ...makeBackup(instance, 0, { trigger: 'manual' }), id: backup.id, progress: null, finishedAt: now(), archive: 'here', verification: { status: 'pending', level: null, detail: null, at: null } }))
     later(STEP_MS * 4, () => (backup.verification = { status: 'good', level: 'read', detail: null, at: now() }))
     return [202, backup]
   })
@@ -71,6 +71,20 @@ export function addBackups({ state, router, page, find, need, setStatus, later, 
     later(STEP_MS * 2, () => (backup.verification = { status: 'good', level: 'rehearsed', detail: null, at: now() }))
     return [202, backup]
   })
+  router.on('POST', '/backups/:id/fetch', ({ user, params }) => {
+    const backup = get(user, params.id, ...WRITE)
+    if (backup.archive === 'here') return [202, backup]
+    if (backup.offsite.status !== 'done') throw new Refusal(409, 'backup.no_copy', 'There is no copy of this backup in the bucket.')
+    const why = state.fetchEnds
+    Object.assign(backup.offsite, { fetching: true, detail: null })
+    later(STEP_MS * 2, () => {
+      Object.assign(backup.offsite, { fetching: false, detail: why })
+      if (why) return
+      if (backup.archive === 'damaged') Object.assign(backup, { status: 'good', detail: null, verification: { status: 'good', level: 'read', detail: null, at: now() } })
+      backup.archive = 'here'
+    })
+    return [202, backup]
+  })
   router.on('POST', '/backups/:id/restore', ({ user, params, body }) => {
     const backup = get(user, params.id, ...WRITE)
     const source = { kind: 'backup', sourceId: backup.id, sourceName: `${backup.instanceName}, ${backup.createdAt.slice(0, 16).replace('T', ' ')}` }
@@ -89,7 +103,7 @@ export function addBackups({ state, router, page, find, need, setStatus, later, 
     const policy = own ? { ...own, inherited: false } : { ...INSTALLATION, inherited: true }
     const next = new Date()
     next.setUTCHours(26, 30, 0, 0)
-    return { ...policy, nextAt: policy.enabled ? next.toISOString() : null }
+    return { ...policy, nextAt: policy.enabled ? next.toISOString() : null, lateSince: policy.enabled ? (state.late.get(id) ?? null) : null }
   }
   router.on('GET', '/instances/:id/backup-policy', ({ user, params }) => (instanceOf(user, params.id), [200, policyOf(params.id)]))
   router.on('PUT', '/instances/:id/backup-policy', ({ user, params, body }) => {

@@ -112,6 +112,7 @@ export function backup(instance, hours, extra = {}) {
     projectId: instance.projectId,
     trigger: 'schedule',
     status: 'good',
+    archive: done && extra.status !== 'failed' ? 'here' : 'none',
     detail: null,
     progress: null,
     sizeBytes: done ? 18_400_000 : null,
@@ -126,8 +127,8 @@ export function backup(instance, hours, extra = {}) {
     startedAt: ago(hours),
     finishedAt: done ? new Date(Date.now() - hours * HOUR + 4_200).toISOString() : null,
     verification: { status: 'none', level: null, detail: null, at: null },
-    offsite: { status: 'done', detail: null, at: ago(hours) },
     ...extra,
+    offsite: { status: 'done', detail: null, at: ago(hours), fetching: false, ...extra.offsite },
   }
 }
 
@@ -135,12 +136,16 @@ export function seedBackups(instances) {
   const by = (name) => instances.find((one) => one.name === name)
   const [line1, line2, orders] = ['Line 1 telemetry', 'Line 2 telemetry', 'Orders'].map(by)
   const policies = new Map()
-  if (!line1) return { backups: [], policies }
+  if (!line1) return { backups: [], policies, late: new Map(), fetchEnds: null }
   const gone = { id: 'i-gone', name: 'Press 3 (retired)', projectId: 'p-plant', engine: 'node-red' }
   const last = (hour) => (Date.now() - new Date().setUTCHours(hour, 30, 0, 0)) / HOUR
   const night = last(2) > 0 ? last(2) : last(2) + 24
   return {
     policies,
+    /** Since when a good backup is due, by instance. */
+    late: new Map([[line2.id, ago(last(2) > 0 ? last(2) : last(2) + 24)]]),
+    /** How the next fetch ends: well, or what it says. */
+    fetchEnds: null,
     backups: [
       backup(line1, night, { verification: { status: 'good', level: 'read', detail: null, at: ago(night - 0.1) } }),
       backup(line1, night + 24, { verification: { status: 'good', level: 'rehearsed', detail: null, at: ago(50) } }),
@@ -155,6 +160,8 @@ export function seedBackups(instances) {
         offsite: { status: 'failed', detail: 'the bucket answered 403', at: ago(night + 30) },
       }),
       backup(line1, night + 48, { status: 'failed', detail: 'There was not enough space: 48 MB needed, 12 MB free.', sizeBytes: null, dataBytes: null, files: null, freezeMs: null, sha256: null, offsite: { status: 'off', detail: null, at: null } }),
+      backup(line1, night + 72, { status: 'failed', archive: 'damaged', detail: 'The archive is damaged: a block does not match its checksum.', verification: { status: 'failed', level: 'read', detail: 'The archive is damaged: a block does not match its checksum.', at: ago(30) } }),
+      backup(line1, night + 96, { archive: 'gone', verification: { status: 'good', level: 'read', detail: null, at: ago(night + 96) } }),
       backup(line2, 80, { verification: { status: 'failed', level: 'rehearsed', detail: 'The credentials could not be decrypted with the instance’s secret.', at: ago(20) } }),
       backup(gone, 400, { instanceExists: false, verification: { status: 'good', level: 'rehearsed', detail: null, at: ago(390) } }),
       backup(orders, night, {}),

@@ -167,7 +167,7 @@ pub(super) async fn connect_docker(
 /// become it.
 async fn first_steps(settings: &Settings, core: &Core) -> anyhow::Result<Option<String>> {
     core.stacks
-        .seed(&settings.config.instances.node_red_image)
+        .seed(&settings.config.instances.images())
         .await?;
     let admin = &settings.config.admin;
     if let (Some(email), Some(password)) = (&admin.email, &admin.password) {

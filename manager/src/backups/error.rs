@@ -74,9 +74,13 @@ pub enum Error {
     UploadBroken(String),
     #[error("Too many files are being uploaded; try again in a moment.")]
     TooManyUploads,
+    #[error(
+        "This archive is of a project of this installation in which you are not a member, and it holds that project's secrets. Ask one of its owners to make you a member, or a member to upload it."
+    )]
+    ForeignProject,
     #[error("This is not a backup that can be used: {0}.")]
     Refused(String),
-    #[error("The archive cannot be read: {0}.")]
+    #[error("The archive could not be written or read: {0}.")]
     Archive(String),
     #[error("The folder of backups cannot be used: {0}.")]
     Folder(String),
@@ -107,6 +111,7 @@ impl DomainError for Error {
             | Self::WrongKey(_)
             | Self::NoSpace { .. } => Kind::Conflict,
             Self::FileGone(_) => Kind::Gone,
+            Self::ForeignProject => Kind::Forbidden,
             Self::BadSchedule { .. }
             | Self::BadKeep
             | Self::BadRange
@@ -149,6 +154,7 @@ impl DomainError for Error {
             Self::TooLarge(_) => "backup.too_large",
             Self::UploadBroken(_) => "backup.upload_broken",
             Self::TooManyUploads => "backup.too_many_uploads",
+            Self::ForeignProject => "backup.foreign_project",
             Self::Refused(_) => "backup.refused",
             Self::Archive(_) => "backup.archive",
             Self::Folder(_) => "backup.folder",

@@ -9,8 +9,9 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
+use openflow_archive::remove_tree;
 
-use super::{Error, model::STAMP};
+use super::{Archive, Backup, Error, model::STAMP};
 use crate::kernel::{BackupId, InstanceId};
 
 const EXTENSION: &str = ".tar.gz";
@@ -166,6 +167,18 @@ impl BackupFolder {
         self.path(instance, name).try_exists()
     }
 
+    /// How it is about the backup's archive. A folder that cannot be read says
+    /// nothing against it.
+    pub(super) fn archive_of(&self, backup: &Backup) -> Archive {
+        let name = backup.file_name.as_ref().filter(|_| !backup.is_open());
+        match name.map(|it| self.has(backup.instance, it)) {
+            None => Archive::None,
+            Some(Ok(false)) => Archive::Gone,
+            Some(_) if backup.is_damaged() => Archive::Damaged,
+            Some(_) => Archive::Here,
+        }
+    }
+
     /// Removes the file, and the folder with the last one.
     pub(super) fn remove(&self, instance: InstanceId, name: &str) -> io::Result<()> {
         remove_file(&self.path(instance, name))?;
@@ -186,17 +199,16 @@ impl BackupFolder {
     }
 
     /// Removes what a manager that died was writing: nobody else makes backups
-    /// while this is called.
+    /// while this is called. One that cannot be removed hinders nothing.
     pub(super) fn remove_unfinished(&self) -> io::Result<()> {
         for (path, name) in listed(&self.root)? {
-            if name.starts_with(SPOOL) || name.starts_with(REHEARSAL) {
-                fs::remove_dir_all(&path)?;
-                continue;
-            }
-            for (file, name) in listed(&path)? {
-                if name.ends_with(PARTIAL) {
-                    remove_file(&file)?;
-                }
+            let removed = match name.starts_with(SPOOL) || name.starts_with(REHEARSAL) {
+                true => remove_tree(&path),
+                false => remove_partials(&path),
+            };
+            if let Err(error) = removed {
+                let path = path.display();
+                tracing::warn!(%error, "cannot remove what is unfinished in {path}: {error}");
             }
         }
         Ok(())
@@ -265,6 +277,15 @@ fn create(path: &Path) -> io::Result<File> {
         .create_new(true)
         .mode(0o600)
         .open(path)
+}
+
+fn remove_partials(folder: &Path) -> io::Result<()> {
+    for (file, name) in listed(folder)? {
+        if name.ends_with(PARTIAL) {
+            remove_file(&file)?;
+        }
+    }
+    Ok(())
 }
 
 /// What is in the folder, and nothing when that is not there or no folder.

@@ -77,7 +77,7 @@ async fn create(
 ) -> Result<impl IntoResponse, Problem> {
     let backup = backups.request(&actor, id).await?;
     let at = format!("/api/v1/backups/{}", backup.id);
-    let view = Json(BackupView::from(backup));
+    let view = Json(BackupView::from(backups.look(backup).await?));
     Ok((StatusCode::ACCEPTED, [(header::LOCATION, at)], view))
 }
 
@@ -129,12 +129,14 @@ async fn verify(
     Path(id): Path<BackupId>,
 ) -> Result<impl IntoResponse, Problem> {
     let backup = backups.verify(&actor, id).await?;
-    Ok((StatusCode::ACCEPTED, Json(BackupView::from(backup))))
+    let view = BackupView::from(backups.look(backup).await?);
+    Ok((StatusCode::ACCEPTED, Json(view)))
 }
 
 /// Fetches a backup's file back from the bucket
 ///
-/// For a file that is gone here: afterwards the backup can be restored and downloaded again.
+/// For a file that is gone here, or that a verification found damaged: afterwards the backup is good, and can be
+/// restored and downloaded again. What is fetched takes the file's place only when it is the very one that was made.
 #[utoipa::path(post, path = "/api/v1/backups/{id}/fetch", tag = "backups", params(("id" = BackupId, Path)),
     responses((status = 202, body = BackupView), (status = "4XX", body = Problem)))]
 async fn fetch(
@@ -143,7 +145,8 @@ async fn fetch(
     Path(id): Path<BackupId>,
 ) -> Result<impl IntoResponse, Problem> {
     let backup = backups.fetch(&actor, id).await?;
-    Ok((StatusCode::ACCEPTED, Json(BackupView::from(backup))))
+    let view = BackupView::from(backups.look(backup).await?);
+    Ok((StatusCode::ACCEPTED, Json(view)))
 }
 
 /// Puts a backup back

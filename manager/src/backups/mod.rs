@@ -6,6 +6,7 @@
 //! back), `rehearse` (trying them out), `transfer` (files out of and into the installation).
 //!
 //! Invariant: a backup that is not whole is never listed as good.
+mod ending;
 mod error;
 mod files;
 pub mod http;
@@ -29,7 +30,7 @@ pub use model::{
     About, Backup, BackupStatus, Keep, Offsite, OffsiteStatus, SkippedFile, Trigger, Verification,
     VerificationLevel, VerificationStatus, credential_place,
 };
-use model::{Outcome, Policy, Term};
+use model::{Archive, Outcome, Policy, Seen, Term};
 use restore::{NewTarget, Target};
 pub use run::Runner;
 pub use schedule::Schedule;

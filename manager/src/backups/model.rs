@@ -5,9 +5,9 @@ use uuid::Uuid;
 
 use crate::{
     audit::Event,
+    engines::Engine,
     instances::text_enum,
     kernel::{BackupId, InstanceId, ProjectId},
-    stacks::Engine,
 };
 
 /// So many of what was left out are kept and shown; the detail tells the number.
@@ -108,6 +108,27 @@ pub struct Backup {
     pub offsite: Offsite,
 }
 
+/// The archive in the folder of backups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schema(as = BackupArchive)]
+pub(super) enum Archive {
+    /// There is none: the backup waits, runs or has failed.
+    None,
+    Here,
+    /// It should be here, and is not.
+    Gone,
+    /// It is not what was made, and cannot be restored.
+    Damaged,
+}
+
+/// A backup with what is only seen by a look into the folder.
+#[derive(Clone, Debug)]
+pub(super) struct Seen {
+    pub(super) backup: Backup,
+    pub(super) archive: Archive,
+}
+
 /// A file that is not in the archive.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[schema(as = SkippedFile)]
@@ -121,10 +142,37 @@ pub struct Verification {
     pub status: VerificationStatus,
     /// How deep a pending or running one goes.
     pub wanted: Option<VerificationLevel>,
-    /// How deep the last one went.
+    /// How deep the last one went, and what it said.
     pub level: Option<VerificationLevel>,
     pub detail: Option<String>,
     pub at: Option<DateTime<Utc>>,
+    /// A later one that this host could not carry through: when, and why.
+    pub unable: Option<(DateTime<Utc>, String)>,
+}
+
+impl Verification {
+    pub fn is_open(&self) -> bool {
+        matches!(
+            self.status,
+            VerificationStatus::Pending | VerificationStatus::Running
+        )
+    }
+
+    /// What is known, in words for a person; nothing while one waits or runs.
+    pub fn words(&self) -> Option<String> {
+        if self.is_open() {
+            return None;
+        }
+        let unable = self.unable.as_ref().map(|(at, why)| {
+            let at = at.format("%Y-%m-%d %H:%M UTC");
+            format!("the try of {at} could not run: {why}")
+        });
+        match (self.detail.as_deref(), unable) {
+            (None | Some(""), unable) => unable,
+            (Some(detail), None) => Some(detail.to_owned()),
+            (Some(detail), Some(unable)) => Some(format!("{detail}; {unable}")),
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -134,6 +182,8 @@ pub struct Offsite {
     pub at: Option<DateTime<Utc>>,
     /// In the bucket.
     pub key: Option<String>,
+    /// The file is to be fetched back from there.
+    pub fetching: bool,
 }
 
 /// What the manifest says of the archive's origin.
@@ -164,9 +214,10 @@ impl About {
     pub const VERSION: u32 = 1;
 }
 
-/// Where the credential secret in a manifest is sealed for.
-pub fn credential_place(id: BackupId) -> String {
-    format!("backups/{id}/credential_secret")
+/// Where the credential secret in a manifest is sealed for. Whoever changes the
+/// project in a manifest has a secret that does not open.
+pub fn credential_place(id: BackupId, project: ProjectId) -> String {
+    format!("projects/{project}/backups/{id}/credential_secret")
 }
 
 impl Backup {
@@ -179,6 +230,11 @@ impl Backup {
     pub fn is_restorable(&self) -> bool {
         matches!(self.status, BackupStatus::Good | BackupStatus::Partial)
             && self.file_name.is_some()
+    }
+
+    /// The file is not what was made: its verification says so.
+    pub(super) fn is_damaged(&self) -> bool {
+        self.status == BackupStatus::Failed && self.file_name.is_some()
     }
 
     /// Whether it waits or runs.
@@ -252,6 +308,41 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn words_tell_the_last_result_and_a_later_try_that_could_not_run() {
+        let at = DateTime::from_timestamp(1_800_000_000, 0).unwrap();
+        let words = |status, detail: Option<&str>, unable: Option<&str>| {
+            let it = Verification {
+                status,
+                wanted: None,
+                level: Some(VerificationLevel::Rehearsed),
+                detail: detail.map(str::to_owned),
+                at: Some(at),
+                unable: unable.map(|it| (at, it.to_owned())),
+            };
+            it.words().unwrap_or_default()
+        };
+        let (good, failed) = (VerificationStatus::Good, VerificationStatus::Failed);
+        for (it, expected) in [
+            (words(good, None, None), ""),
+            (words(failed, Some("bad"), None), "bad"),
+            (
+                words(good, None, Some("away")),
+                "the try of 2027-01-15 08:00 UTC could not run: away",
+            ),
+            (
+                words(failed, Some("bad"), Some("away")),
+                "bad; the try of 2027-01-15 08:00 UTC could not run: away",
+            ),
+            (
+                words(VerificationStatus::Running, Some("bad"), Some("x")),
+                "",
+            ),
+        ] {
+            assert_eq!(it, expected);
+        }
+    }
 
     #[test]
     fn a_text_is_the_same_in_the_database_and_in_json() {

@@ -5,7 +5,7 @@ use serde_json::json;
 use tokio::sync::Semaphore;
 
 use super::{
-    Backup, BackupStatus, Error, Offsite, OffsiteStatus, Settings, Trigger, Verification,
+    Backup, BackupStatus, Error, Offsite, OffsiteStatus, Seen, Settings, Trigger, Verification,
     VerificationLevel, VerificationStatus,
     files::{BackupFolder, blocking},
     policies::{self, Candidate},
@@ -64,6 +64,36 @@ impl Backups {
         self.parts.clock.now()
     }
 
+    /// Backups as they are shown.
+    async fn seen(&self, backups: Vec<Backup>) -> Result<Vec<Seen>, Error> {
+        let folder = self.folder.clone();
+        let seen = move |backup: Backup| Seen {
+            archive: folder.archive_of(&backup),
+            backup,
+        };
+        blocking(move || Ok(backups.into_iter().map(seen).collect())).await
+    }
+
+    /// One backup as it is shown.
+    pub(super) async fn look(&self, backup: Backup) -> Result<Seen, Error> {
+        let folder = self.folder.clone();
+        blocking(move || {
+            let archive = folder.archive_of(&backup);
+            Ok(Seen { backup, archive })
+        })
+        .await
+    }
+
+    async fn seen_page(
+        &self,
+        backups: Vec<Backup>,
+        page: PageRequest,
+    ) -> Result<Page<Seen>, Error> {
+        let Page { items, next } = Page::cut(backups, page, |it| it.id.0);
+        let items = self.seen(items).await?;
+        Ok(Page { items, next })
+    }
+
     /// Writes down that a backup is wanted. The leader makes it.
     pub(super) async fn request(&self, actor: &Actor, id: InstanceId) -> Result<Backup, Error> {
         let (mut tx, instance) = self.parts.instances.open_live(actor, id).await?;
@@ -86,10 +116,11 @@ impl Backups {
         actor: &Actor,
         id: InstanceId,
         page: PageRequest,
-    ) -> Result<Page<Backup>, Error> {
+    ) -> Result<Page<Seen>, Error> {
         let (mut tx, _) = self.parts.instances.open(actor, id, Role::Viewer).await?;
         let backups = store::of_instance(&mut tx, id, page).await?;
-        Ok(Page::cut(backups, page, |it| it.id.0))
+        drop(tx);
+        self.seen_page(backups, page).await
     }
 
     /// A project's backups, newest first, those of deleted instances too.
@@ -98,16 +129,19 @@ impl Backups {
         actor: &Actor,
         id: ProjectId,
         page: PageRequest,
-    ) -> Result<Page<Backup>, Error> {
+    ) -> Result<Page<Seen>, Error> {
         let mut tx = self.parts.db.begin_as(actor).await?;
         let identity = &self.parts.identity;
         identity.require(&mut tx, actor, id, Role::Viewer).await?;
         let backups = store::of_project(&mut tx, id, page).await?;
-        Ok(Page::cut(backups, page, |it| it.id.0))
+        drop(tx);
+        self.seen_page(backups, page).await
     }
 
-    pub(super) async fn get(&self, actor: &Actor, id: BackupId) -> Result<Backup, Error> {
-        Ok(self.open(actor, id, Role::Viewer).await?.1)
+    pub(super) async fn get(&self, actor: &Actor, id: BackupId) -> Result<Seen, Error> {
+        let (tx, backup) = self.open(actor, id, Role::Viewer).await?;
+        drop(tx);
+        self.look(backup).await
     }
 
     /// The backup in a transaction of the actor's, who has at least `role` in
@@ -150,11 +184,7 @@ impl Backups {
             return Err(Error::NotFinished);
         }
         self.file_of(&backup).await?;
-        let level = match Instances::can_rehearse(backup.engine) {
-            true => VerificationLevel::Rehearsed,
-            false => VerificationLevel::Read,
-        };
-        if !store::want_verification(&mut tx, id, level).await? {
+        if !store::want_verification(&mut tx, id, VerificationLevel::Rehearsed).await? {
             return Err(Error::BeingVerified);
         }
         let event = backup.event("backup.verify");
@@ -260,12 +290,14 @@ pub(super) fn pending(
             level: None,
             detail: None,
             at: None,
+            unable: None,
         },
         offsite: Offsite {
             status: OffsiteStatus::Off,
             detail: None,
             at: None,
             key: None,
+            fetching: false,
         },
     }
 }

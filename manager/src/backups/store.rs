@@ -8,8 +8,8 @@ use super::{
 };
 use crate::{
     db,
+    engines::Engine,
     kernel::{BackupId, InstanceId, PageRequest, ProjectId},
-    stacks::Engine,
 };
 
 struct Row {
@@ -43,10 +43,13 @@ struct Row {
     verification_level: Option<String>,
     verification_detail: Option<String>,
     verification_at: Option<DateTime<Utc>>,
+    verification_unable: Option<String>,
+    verification_unable_at: Option<DateTime<Utc>>,
     offsite_status: String,
     offsite_detail: Option<String>,
     offsite_at: Option<DateTime<Utc>>,
     offsite_key: Option<String>,
+    fetch_wanted: bool,
 }
 
 fn bad(column: &'static str) -> sqlx::Error {
@@ -100,6 +103,7 @@ impl TryFrom<Row> for Backup {
                 level: level(row.verification_level.as_deref(), "verification_level")?,
                 detail: row.verification_detail,
                 at: row.verification_at,
+                unable: row.verification_unable_at.zip(row.verification_unable),
             },
             offsite: Offsite {
                 status: OffsiteStatus::parse(&row.offsite_status)
@@ -107,6 +111,7 @@ impl TryFrom<Row> for Backup {
                 detail: row.offsite_detail,
                 at: row.offsite_at,
                 key: row.offsite_key,
+                fetching: row.fetch_wanted,
             },
         })
     }
@@ -122,7 +127,8 @@ macro_rules! select {
                       trigger, status, detail, requested_by, engine, engine_version, attempt, done_bytes, total_bytes,
                       file_name, size_bytes, data_bytes, files, freeze_ms, skipped, sha256, about, created_at, started_at,
                       finished_at, verification_status, verification_wanted, verification_level, verification_detail,
-                      verification_at, offsite_status, offsite_detail, offsite_at, offsite_key
+                      verification_at, verification_unable, verification_unable_at, offsite_status, offsite_detail, offsite_at, offsite_key,
+                      fetch_wanted
                from backups b "# + $rest,
             $($arg),*
         )
@@ -293,7 +299,7 @@ pub(super) async fn want_verification(
     level: VerificationLevel,
 ) -> sqlx::Result<bool> {
     let result = sqlx::query!(
-        "update backups set verification_status = 'pending', verification_wanted = $2, verification_detail = null
+        "update backups set verification_status = 'pending', verification_wanted = $2, verification_before = verification_status
          where id = $1 and status not in ('pending', 'running') and verification_status not in ('pending', 'running')",
         id.0,
         level.as_str(),

@@ -3,12 +3,12 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{
-    Backup, BackupStatus, Offsite, OffsiteStatus, SkippedFile, Trigger, Verification,
+    Archive, BackupStatus, Offsite, OffsiteStatus, Seen, SkippedFile, Trigger, Verification,
     VerificationLevel, VerificationStatus,
 };
 use crate::{
+    engines::Engine,
     kernel::{BackupId, InstanceId, ProjectId},
-    stacks::Engine,
 };
 
 /// A copy of an instance's whole data folder.
@@ -25,6 +25,7 @@ pub(super) struct BackupView {
     project_id: ProjectId,
     trigger: Trigger,
     status: BackupStatus,
+    archive: Archive,
     /// Why it is not good.
     detail: Option<String>,
     requested_by: String,
@@ -67,8 +68,10 @@ struct VerificationView {
     status: VerificationStatus,
     /// How deep the last one went.
     level: Option<VerificationLevel>,
-    /// What was wrong.
+    /// What it said; and of a later one that this host could not carry through
+    /// (Docker is away, no room), when it was and why.
     detail: Option<String>,
+    /// When the last one was that came to a result.
     at: Option<DateTime<Utc>>,
 }
 
@@ -78,12 +81,20 @@ struct VerificationView {
 #[schema(as = BackupOffsite)]
 struct OffsiteView {
     status: OffsiteStatus,
+    /// Why there is none; why the last fetch of it failed.
     detail: Option<String>,
     at: Option<DateTime<Utc>>,
+    /// It is being fetched back, or waits for that.
+    fetching: bool,
 }
 
-impl From<Backup> for BackupView {
-    fn from(it: Backup) -> Self {
+impl From<Seen> for BackupView {
+    fn from(
+        Seen {
+            backup: it,
+            archive,
+        }: Seen,
+    ) -> Self {
         let progress = |(done_bytes, total_bytes)| BackupProgress {
             done_bytes,
             total_bytes,
@@ -96,6 +107,7 @@ impl From<Backup> for BackupView {
             project_id: it.project,
             trigger: it.trigger,
             status: it.status,
+            archive,
             detail: it.detail,
             requested_by: it.requested_by,
             progress: it.progress.map(progress),
@@ -119,9 +131,9 @@ impl From<Backup> for BackupView {
 impl From<Verification> for VerificationView {
     fn from(it: Verification) -> Self {
         Self {
+            detail: it.words(),
             status: it.status,
             level: it.level,
-            detail: it.detail,
             at: it.at,
         }
     }
@@ -133,6 +145,7 @@ impl From<Offsite> for OffsiteView {
             status: it.status,
             detail: it.detail,
             at: it.at,
+            fetching: it.fetching,
         }
     }
 }

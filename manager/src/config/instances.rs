@@ -37,6 +37,14 @@ pub struct InstanceConfig {
         value_name = "IMAGE"
     )]
     pub node_red_image: String,
+    /// Image of n8n instances
+    #[arg(
+        long,
+        env = "OPENFLOW_N8N_IMAGE",
+        default_value = "openflow/n8n:2",
+        value_name = "IMAGE"
+    )]
+    pub n8n_image: String,
     /// Memory of an instance that asks for none, in MiB
     #[arg(long, env = "OPENFLOW_DEFAULT_MEMORY_MB", default_value_t = 256, value_name = "MIB", value_parser = super::limits::memory_mb())]
     pub default_memory_mb: i32,
@@ -57,6 +65,11 @@ pub enum Routing {
 const DOCKER_SOCKET: &str = "unix:///var/run/docker.sock";
 
 impl InstanceConfig {
+    /// By the names of the engines.
+    pub fn images(&self) -> [(&'static str, &str); 2] {
+        [("node-red", &self.node_red_image), ("n8n", &self.n8n_image)]
+    }
+
     /// The engine's address: the setting, Docker's own variable, or the usual
     /// socket.
     pub fn docker_host(&self) -> String {

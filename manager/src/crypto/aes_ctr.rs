@@ -11,14 +11,14 @@ use ctr::Ctr128BE;
 /// AES-256 in counter mode under a fresh random IV; gives the IV and as many
 /// bytes as came in. There is no tag: it hides, and does not tell of changes.
 /// For formats of others that are so; what is ours is sealed by the key ring.
-pub(super) fn aes256_ctr(key: [u8; 32], mut bytes: Vec<u8>) -> ([u8; 16], Vec<u8>) {
+pub fn aes256_ctr(key: [u8; 32], mut bytes: Vec<u8>) -> ([u8; 16], Vec<u8>) {
     let iv: Array<u8, U16> = Array::generate();
     apply(key, iv.into(), &mut bytes);
     (iv.into(), bytes)
 }
 
 /// Takes back what [`aes256_ctr`] did. A wrong key gives noise, not an error.
-pub(super) fn aes256_ctr_back(key: [u8; 32], iv: [u8; 16], mut bytes: Vec<u8>) -> Vec<u8> {
+pub fn aes256_ctr_back(key: [u8; 32], iv: [u8; 16], mut bytes: Vec<u8>) -> Vec<u8> {
     apply(key, iv, &mut bytes);
     bytes
 }

@@ -82,6 +82,23 @@ impl Identity {
         Ok(access.role)
     }
 
+    /// Whether the project is in this installation and the actor has less than
+    /// `role` in it. In a transaction of the system: to a stranger no project
+    /// exists.
+    pub async fn lacks(
+        &self,
+        tx: &mut PgConnection,
+        actor: &Actor,
+        project: ProjectId,
+        role: Role,
+    ) -> Result<bool, Error> {
+        let Some(user) = actor.user() else {
+            return Ok(!matches!(actor, Actor::System(_)));
+        };
+        let found = projects::store::access(tx, project, user.id).await?;
+        Ok(!user.is_admin && found.is_some_and(|(held, _)| held < Some(role)))
+    }
+
     pub(super) async fn access(
         &self,
         tx: &mut PgConnection,

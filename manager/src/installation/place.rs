@@ -9,6 +9,7 @@ use std::{
 
 use anyhow::{Context as _, bail, ensure};
 use nix::unistd::{getegid, geteuid};
+use openflow_archive::remove_tree;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -169,7 +170,7 @@ impl Place {
             fs::rename(entry.path(), keys.join(entry.file_name()))?;
         }
         sync(&keys)?;
-        fs::remove_dir_all(&staging)?;
+        remove_tree(&staging)?;
         sync(root)?;
         fs::remove_file(self.marker_path())?;
         sync(root)
@@ -208,13 +209,7 @@ impl Place {
             return Ok(());
         }
         let path = self.data.path().join(name);
-        let removed = match fs::symlink_metadata(&path) {
-            Ok(it) if it.is_dir() => fs::remove_dir_all(&path),
-            Ok(_) => fs::remove_file(&path),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(error),
-        };
-        removed.with_context(|| format!("cannot remove {}", path.display()))
+        remove_tree(&path).with_context(|| format!("cannot remove {}", path.display()))
     }
 
     fn staging(&self) -> PathBuf {

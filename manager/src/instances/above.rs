@@ -1,11 +1,7 @@
-//! What slices above need of an instance to copy its data and to make one for
-//! data that is put back.
-use serde_json::json;
-
-use super::{Desired, Error, Instance, Instances, NewInstance, inside, service::Choices, store};
+//! What slices above need of an instance to copy its data.
+use super::{Desired, Error, Instance, Instances, inside, store};
 use crate::{
-    audit,
-    kernel::{Actor, InstanceId, ProjectId, Secret, StackId},
+    kernel::{InstanceId, Secret},
     stacks,
 };
 
@@ -43,39 +39,5 @@ impl Instances {
     /// Bytes that the data folder takes on disk.
     pub async fn data_bytes(&self, id: InstanceId) -> u64 {
         self.folders.size(id).await
-    }
-
-    /// A new instance with the defaults, from the stack or else the default one.
-    pub async fn create_plain(
-        &self,
-        actor: &Actor,
-        project: ProjectId,
-        new: NewInstance,
-        stack: Option<StackId>,
-    ) -> Result<Instance, Error> {
-        let choices = Choices {
-            stack,
-            ..Choices::default()
-        };
-        self.create(actor, project, new, choices).await
-    }
-
-    /// Takes back what [`Instances::create_plain`] made, since the data that it
-    /// was made for did not come.
-    pub async fn take_back(&self, id: InstanceId, actor: &'static str) -> Result<(), Error> {
-        let mut tx = self.parts.db.begin_system().await?;
-        store::lock(&mut tx, id).await?;
-        let Some(mut it) = store::get(&mut tx, id).await? else {
-            return Ok(());
-        };
-        it.desired = Desired::Absent;
-        it.updated_at = self.now();
-        store::update(&mut tx, &it).await?;
-        let event = it.event(
-            "instance.delete",
-            json!({"why": "its backup was not restored"}),
-        );
-        audit::record(&mut tx, &Actor::System(actor), self.now(), event).await?;
-        Ok(tx.commit().await?)
     }
 }

@@ -8,17 +8,15 @@ use std::{
 };
 
 use nix::unistd::{Gid, Uid, getegid, geteuid};
+use openflow_archive::remove_tree;
 
-use crate::kernel::InstanceId;
+use crate::{engines::FirstFile, kernel::InstanceId};
 
 /// Whom a container runs as when the manager is root.
 const CONTAINER_UID: u32 = 1000;
 const CONTAINER_GID: u32 = 1000;
 /// So many files are looked at for a folder's size; the rest is left out.
 const SIZED_FILES_MAX: usize = 200_000;
-
-/// Name and content of a file that a data folder begins with.
-pub(super) type FirstFile = (&'static str, Vec<u8>);
 
 /// The instances' data: `instances/<id>/` below the data folder, mounted at
 /// `/data`. Move the folder, move the instance.
@@ -70,7 +68,7 @@ impl DataFolders {
                 Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
                 _ => {}
             }
-            remove_all(&trash)
+            remove_tree(&trash)
         })
         .await
     }
@@ -93,13 +91,13 @@ impl DataFolders {
             .mode(0o711)
             .create(&self.root)?;
         let beside = self.root.join(format!(".new-{id}"));
-        remove_all(&beside)?;
+        remove_tree(&beside)?;
         let made = self
             .fill(&beside, first)
             .and_then(|()| fs::rename(&beside, &path));
         if made.is_err() {
             // Give the space back: a full disk is the likeliest reason.
-            let _ = remove_all(&beside);
+            let _ = remove_tree(&beside);
         }
         made
     }
@@ -149,13 +147,6 @@ fn size_of(path: &Path) -> u64 {
         }
     }
     bytes
-}
-
-fn remove_all(path: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
 }
 
 async fn blocking<T: Send + 'static>(

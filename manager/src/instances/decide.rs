@@ -22,6 +22,8 @@ pub(super) struct Wanted<'a> {
     pub(super) upgrading: bool,
     /// A restore needs it stopped.
     pub(super) held_down: bool,
+    /// It is not to run before its data are there.
+    pub(super) awaits_data: bool,
     /// A backup holds it still.
     pub(super) frozen: bool,
 }
@@ -49,6 +51,8 @@ pub(super) enum Step {
     Check,
     /// A crash was counted and the next try is not due yet, or it is frozen.
     Wait,
+    /// The data that it was made for are still being put beside.
+    AwaitData,
 }
 
 /// The whole of the reconciler's judgement: wanted, kept in mind and seen in,
@@ -64,6 +68,7 @@ pub(super) fn next_step(
         (Desired::Absent, None) => Step::Purge,
         (Desired::Absent, Some(_)) => Step::Remove,
         (_, Some(ContainerState::Dead)) => Step::Remove,
+        (Desired::Running, None) if wanted.awaits_data => Step::AwaitData,
         (Desired::Running, _) if !wanted.held_down => run_step(wanted, seen, observed, now),
         (
             _,

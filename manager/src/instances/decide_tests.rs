@@ -36,6 +36,7 @@ fn wanted(desired: Desired) -> Wanted<'static> {
         spec_hash: "spec",
         upgrading: false,
         held_down: false,
+        awaits_data: false,
         frozen: false,
     }
 }
@@ -76,6 +77,32 @@ fn every_pair_of_desired_and_observed_has_its_step() {
             step(&wanted(Desired::Absent), &Seen::new(), Some(state)),
             Step::Remove
         );
+    }
+}
+
+#[test]
+fn one_that_awaits_its_data_is_not_made_before() {
+    let it = Wanted {
+        awaits_data: true,
+        restart_wanted: 1,
+        ..wanted(Desired::Running)
+    };
+    assert_eq!(step(&it, &Seen::new(), None), Step::AwaitData);
+    let held = Wanted {
+        held_down: true,
+        awaits_data: false,
+        ..it
+    };
+    assert_eq!(step(&held, &Seen::new(), None), Step::Exchange);
+    for (desired, expected) in [
+        (Desired::Stopped, Step::NoteStopped),
+        (Desired::Absent, Step::Purge),
+    ] {
+        let it = Wanted {
+            awaits_data: true,
+            ..wanted(desired)
+        };
+        assert_eq!(step(&it, &Seen::new(), None), expected);
     }
 }
 

@@ -1,7 +1,9 @@
 use crate::{
     access, audit,
     crypto::KeyRingError,
-    db, identity,
+    db,
+    engines::Engine,
+    identity,
     kernel::{DomainError, Kind},
     runtime, stacks,
 };
@@ -50,8 +52,8 @@ pub enum Error {
     NotRunning(&'static str),
     #[error("An instance keeps its engine; the stack is for another one.")]
     OtherEngine,
-    #[error("n8n cannot be started yet; choose a Node-RED stack.")]
-    EngineUnsupported,
+    #[error("{} needs at least {} MiB of memory: {}.", .0.facts().title, .0.facts().memory_mb_min, .0.facts().memory_why)]
+    TooLittleMemory(Engine),
     #[error("{detail}")]
     BadWebhookAccess { detail: &'static str },
     #[error("next is a path that begins with one slash.")]
@@ -85,7 +87,7 @@ impl DomainError for Error {
             | Self::ReservedHostname { .. }
             | Self::OverLimit { .. }
             | Self::OtherEngine
-            | Self::EngineUnsupported
+            | Self::TooLittleMemory(_)
             | Self::BadWebhookAccess { .. }
             | Self::BadNext => Kind::Invalid,
             Self::HostnameTaken { .. }
@@ -129,7 +131,7 @@ impl DomainError for Error {
             Self::Deleting => "instance.deleting",
             Self::NotRunning(_) => "instance.not_running",
             Self::OtherEngine => "instance.other_engine",
-            Self::EngineUnsupported => "instance.engine_unsupported",
+            Self::TooLittleMemory(_) => "instance.too_little_memory",
             Self::BadWebhookAccess { .. } => "instance.bad_webhook_access",
             Self::BadNext => "instance.bad_next",
             Self::NotAPerson => "instance.not_a_person",
@@ -152,7 +154,7 @@ impl DomainError for Error {
             | Self::HostnameTaken { field, .. } => Some(field),
             Self::OverLimit { .. } => Some("resources"),
             Self::OtherEngine => Some("stackId"),
-            Self::EngineUnsupported => Some("stack"),
+            Self::TooLittleMemory(_) => Some("resources"),
             Self::BadWebhookAccess { .. } => Some("webhookAccess"),
             Self::BadNext => Some("next"),
             Self::Stacks(inner) => inner.field(),

@@ -39,11 +39,18 @@ impl Instances {
     /// Lets go on what [`Instances::freeze`] froze. `true` when it was frozen
     /// all the while.
     pub async fn thaw(&self, id: InstanceId) -> Result<bool, Error> {
+        let thawed = self.let_go(id).await;
+        // Also when the engine is away: the reconciler lets it go on as soon as
+        // it is back.
+        self.give_turn(id).await?;
+        thawed
+    }
+
+    async fn let_go(&self, id: InstanceId) -> Result<bool, Error> {
         let still = self.state(id).await? == Some(ContainerState::Paused);
         if still {
             self.parts.runtime.unpause(id).await?;
         }
-        self.give_turn(id).await?;
         Ok(still)
     }
 

@@ -7,8 +7,9 @@ use super::{Error, Hostname, restores::RestoreState};
 use crate::{
     access::InstanceKeys,
     audit::Event,
+    engines::{Engine, Module},
     kernel::{InstanceId, ProjectId, StackId},
-    stacks::{Engine, Env, templates::Module},
+    stacks::Env,
 };
 
 const NAME_CHARS_MAX: usize = 100;
@@ -100,6 +101,8 @@ pub struct Instance {
     pub seen: Seen,
     /// How far the restore under way is.
     pub restore: Option<RestoreState>,
+    /// It was made for data that are still being put beside.
+    pub awaits_data: bool,
     /// A backup holds it still until then.
     pub frozen_until: Option<DateTime<Utc>>,
     pub created_at: DateTime<Utc>,

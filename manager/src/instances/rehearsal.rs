@@ -1,24 +1,20 @@
-//! Trying out a copy of an instance's data in a throwaway container.
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+//! Programs of an instance's image that run once, on a copy of its data or on
+//! the data of one that stands still: to try a copy out, to read, to rekey.
+use std::{io, path::PathBuf, time::Duration};
 
 use uuid::Uuid;
 
-use super::{Desired, Error, Instances, inside, spec, store};
+use super::{Desired, Error, Instances, inside, secrets::SecretFile, spec, store};
 use crate::{
     crypto::random_token,
+    engines::{Engine, Surroundings},
     kernel::{InstanceId, Secret},
     runtime::{Ended, Rehearsal},
-    stacks::{self, Engine},
+    stacks::{self, Pick},
 };
 
-/// Where the images have it; docs/wire.md says what it does and answers.
-const COMMAND: [&str; 2] = ["node", "/opt/openflow/node-red/rehearse.js"];
-/// The rehearsal itself takes some beside the engine.
-const MEMORY_BYTES_MIN: i64 = 384 << 20;
 const CPUS: f64 = 1.0;
-const PIDS_MAX: i64 = 256;
-const TMP_BYTES: i64 = 64 << 20;
-const LIMIT: Duration = Duration::from_secs(15 * 60);
+const REHEARSAL_LIMIT: Duration = Duration::from_secs(15 * 60);
 
 /// A copy of a data folder, as it was put aside.
 #[derive(Clone, Debug)]
@@ -33,89 +29,123 @@ pub struct DataCopy {
 }
 
 impl Instances {
-    /// Whether copies of that engine's data can be tried out.
-    pub fn can_rehearse(engine: Engine) -> bool {
-        engine == Engine::NodeRed
-    }
-
     /// Starts the copy's engine without network, in safe mode, with the
     /// instance's image and environment (the default image when it is gone),
     /// and says how the rehearsal ended. Takes at most some minutes.
     pub async fn rehearse(&self, copy: DataCopy) -> Result<Ended, Error> {
-        let mut rehearsal = match self.rehearsal_of(&copy).await? {
-            Some(rehearsal) => rehearsal,
-            None => self.plain_rehearsal(&copy).await?,
-        };
-        // Worth nothing outside, so that a copy never speaks as its instance.
-        for name in ["OPENFLOW_MAGIC_TOKEN", "OPENFLOW_MQTT_PASSWORD"] {
-            let token = Secret::new(random_token());
-            rehearsal.env.insert(name.to_owned(), token);
-        }
-        rehearsal.env.insert(
-            "OPENFLOW_CREDENTIAL_SECRET".to_owned(),
-            copy.credential_secret,
-        );
-        Ok(self.parts.runtime.run_once(&rehearsal).await?)
+        let kind = copy.engine.kind();
+        let command = kind.facts().rehearsal.map(str::to_owned).to_vec();
+        let secrets = kind.secret_files(&copy.credential_secret);
+        self.run_once(copy, command, secrets, REHEARSAL_LIMIT).await
     }
 
-    /// Removes what rehearsals of a killed manager left in the engine. Nobody
-    /// else rehearses while this is called.
+    /// Removes what killed managers left of containers that run once. Nobody
+    /// else runs one while this is called.
     pub async fn sweep_rehearsals(&self) -> Result<(), Error> {
-        Ok(self.parts.runtime.sweep_rehearsals().await?)
+        self.parts.runtime.sweep_rehearsals().await?;
+        let secrets = self.secrets.clone();
+        blocking(move || secrets.sweep()).await
     }
 
-    /// As the instance is; `None` when it is gone or going.
-    async fn rehearsal_of(&self, copy: &DataCopy) -> Result<Option<Rehearsal>, Error> {
+    /// Runs `command` in a throwaway container of the instance's image, without
+    /// network, the copy at `/data`.
+    pub(super) async fn run_once(
+        &self,
+        copy: DataCopy,
+        command: Vec<String>,
+        secrets: Vec<SecretFile>,
+        limit: Duration,
+    ) -> Result<Ended, Error> {
+        let mut once = match self.as_the_instance(&copy).await? {
+            Some(once) => once,
+            None => self.as_none(&copy).await?,
+        };
+        let folders = self.secrets.clone();
+        let folder = match secrets.is_empty() {
+            true => None,
+            false => Some(blocking(move || folders.once(&secrets)).await?),
+        };
+        once.command = command;
+        once.limit = limit;
+        once.secrets_dir = folder.as_ref().map(|it| it.path().to_owned());
+        Ok(self.parts.runtime.run_once(&once).await?)
+    }
+
+    /// As the instance is, but for the tokens, so that a copy never speaks as
+    /// its instance; `None` when it is gone or going.
+    async fn as_the_instance(&self, copy: &DataCopy) -> Result<Option<Rehearsal>, Error> {
         let mut tx = self.parts.db.begin_system().await?;
         let it = store::get(&mut tx, copy.instance).await?;
         let Some(it) = it.filter(|it| it.desired != Desired::Absent) else {
             return Ok(None);
         };
-        let inside = inside::get(&mut tx, &self.parts.keys, it.id).await?;
+        let mut inside = inside::get(&mut tx, &self.parts.keys, it.id).await?;
         let stack = stacks::find(&mut tx, it.stack).await?;
         drop(tx);
-        let settings = &self.parts.settings;
-        let spec = spec::container_spec(settings, &self.folders, &it, &inside, &stack.image);
+        inside.keys.magic_token = Secret::new(random_token());
+        inside.keys.mqtt_password = Secret::new(random_token());
+        inside.keys.credential_secret = copy.credential_secret.clone();
+        let spec = spec::container_spec(self, &it, &inside, &stack.image);
+        let memory_mb = copy.engine.facts().rehearsal_memory_mb_min;
         Ok(Some(Rehearsal {
-            memory_bytes: spec.memory_bytes.max(MEMORY_BYTES_MIN),
-            pids_max: spec.pids_max,
-            tmp_bytes: spec.tmp_bytes,
-            ..self.rehearsal(copy, spec.image, spec.env)
+            memory_bytes: spec.memory_bytes.max(i64::from(memory_mb) << 20),
+            env: spec.env,
+            ..self.plain(copy, spec.image)
         }))
     }
 
-    async fn plain_rehearsal(&self, copy: &DataCopy) -> Result<Rehearsal, Error> {
+    async fn as_none(&self, copy: &DataCopy) -> Result<Rehearsal, Error> {
         let mut tx = self.parts.db.begin_system().await?;
-        let stack = stacks::pick_ready(&mut tx, None).await?;
+        let stack = stacks::pick_ready(&mut tx, Pick::DefaultOf(copy.engine)).await?;
         let id = copy.instance.to_string();
         let env = [
             ("OPENFLOW_INSTANCE_ID", id.as_str()),
             ("OPENFLOW_SUBDOMAIN", "rehearsal"),
             ("OPENFLOW_NAME", "rehearsal"),
             ("OPENFLOW_URL", "http://rehearsal.localhost"),
-        ];
-        let env = env.map(|(name, value)| (name.to_owned(), Secret::new(value)));
-        Ok(self.rehearsal(copy, stack.image, env.into()))
+            ("OPENFLOW_MAGIC_TOKEN", &random_token()),
+        ]
+        .map(|(name, value)| (name, value.to_owned()));
+        let surroundings = Surroundings {
+            memory_mb: copy.engine.facts().rehearsal_memory_mb_min,
+            node_options: "",
+            key: &copy.credential_secret,
+        };
+        let env = env
+            .into_iter()
+            .chain(copy.engine.kind().env(&surroundings))
+            .map(|(name, value)| (name.to_owned(), Secret::new(value)));
+        Ok(Rehearsal {
+            env: env.collect(),
+            ..self.plain(copy, stack.image)
+        })
     }
 
-    fn rehearsal(
-        &self,
-        copy: &DataCopy,
-        image: String,
-        env: BTreeMap<String, Secret>,
-    ) -> Rehearsal {
+    fn plain(&self, copy: &DataCopy, image: String) -> Rehearsal {
+        let facts = copy.engine.facts();
         Rehearsal {
             id: Uuid::now_v7(),
             image,
-            command: COMMAND.map(str::to_owned).into(),
-            env,
-            memory_bytes: MEMORY_BYTES_MIN,
+            command: Vec::new(),
+            env: [].into(),
+            memory_bytes: i64::from(facts.rehearsal_memory_mb_min) << 20,
             cpus: CPUS,
-            pids_max: PIDS_MAX,
-            tmp_bytes: TMP_BYTES,
+            pids_max: facts.pids_max,
+            tmp_bytes: facts.tmp_bytes,
             data_dir: copy.folder.clone(),
+            secrets_dir: None,
             user: self.folders.owner(),
-            limit: LIMIT,
+            limit: REHEARSAL_LIMIT,
         }
     }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> Result<T, Error> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(io::Error::other)
+        .flatten()
+        .map_err(|error| Error::DataFolder(error.to_string()))
 }

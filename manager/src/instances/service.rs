@@ -8,6 +8,7 @@ use super::{
     BeforeUpgrade, DataFolders, Desired, Error, Hostname, Instance, NewInstance, Settings, Status,
     WebhookAccess, inside,
     model::{self, Inside, Seen, WebhookMode},
+    secrets::SecretFolders,
     store, webhook,
 };
 use crate::{
@@ -15,11 +16,12 @@ use crate::{
     audit,
     crypto::KeyRing,
     db::{Changes, Db, Tx},
+    engines::Engine,
     identity::{Identity, Role},
     kernel::{Actor, Clock, InstanceId, Page, PageRequest, ProjectId, Secret, StackId, TemplateId},
     runtime::Runtime,
     stacks::{
-        self, Engine, Env, EnvVar,
+        self, Env, EnvVar, Pick,
         templates::{self, Resources},
     },
 };
@@ -41,6 +43,7 @@ pub struct Parts {
 pub struct Instances {
     pub(super) parts: Parts,
     pub(super) folders: DataFolders,
+    pub(super) secrets: SecretFolders,
     pub(super) before_upgrade: Option<Arc<dyn BeforeUpgrade>>,
 }
 
@@ -66,9 +69,11 @@ pub(super) struct Patch {
 impl Instances {
     pub fn new(parts: Parts) -> Self {
         let folders = DataFolders::new(&parts.settings.data_dir);
+        let secrets = SecretFolders::new(&parts.settings.data_dir, folders.owner());
         Self {
             parts,
             folders,
+            secrets,
             before_upgrade: None,
         }
     }
@@ -86,24 +91,29 @@ impl Instances {
         choices: Choices,
     ) -> Result<Instance, Error> {
         let mut tx = self.parts.db.begin_as(actor).await?;
-        self.parts
-            .identity
-            .require(&mut tx, actor, project, Role::Member)
-            .await?;
-        if self.parts.settings.per_project_max <= store::count(&mut tx, project).await? {
+        let asked = (new, choices);
+        let instance = self.create_in(&mut tx, actor, project, asked).await?;
+        tx.commit().await?;
+        Ok(instance)
+    }
+
+    pub(super) async fn create_in(
+        &self,
+        tx: &mut PgConnection,
+        actor: &Actor,
+        project: ProjectId,
+        (new, choices): (NewInstance, Choices),
+    ) -> Result<Instance, Error> {
+        let identity = &self.parts.identity;
+        identity.require(tx, actor, project, Role::Member).await?;
+        if self.parts.settings.per_project_max <= store::count(tx, project).await? {
             return Err(Error::TooMany(self.parts.settings.per_project_max));
         }
-        let (instance, inside) = self.draft(&mut tx, project, new, choices).await?;
-        store::insert(&mut tx, &self.parts.keys, &instance, &inside).await?;
+        let (instance, inside) = self.draft(tx, project, new, choices).await?;
+        store::insert(tx, &self.parts.keys, &instance, &inside).await?;
         let detail = json!({"subdomain": instance.subdomain.as_str(), "env": inside.env.names()});
-        audit::record(
-            &mut tx,
-            actor,
-            self.now(),
-            instance.event("instance.create", detail),
-        )
-        .await?;
-        tx.commit().await?;
+        let event = instance.event("instance.create", detail);
+        audit::record(tx, actor, self.now(), event).await?;
         Ok(instance)
     }
 
@@ -120,13 +130,10 @@ impl Instances {
             None => None,
         };
         let stack_id = choices.stack.or(template.as_ref().map(|it| it.stack));
-        let stack = stacks::pick_ready(tx, stack_id).await?;
-        if stack.engine != Engine::NodeRed {
-            return Err(Error::EngineUnsupported);
-        }
+        let stack = stacks::pick_ready(tx, Pick::from_choice(stack_id)).await?;
         let base = template.as_ref().map(|it| it.resources).unwrap_or_default();
         let resources = choices.resources.check()?.over(base);
-        self.check_limits(resources)?;
+        self.check_limits(resources, stack.engine)?;
         let env = Env::parse(choices.env, &Env::default())?;
         let now = self.now();
         let instance = Instance {
@@ -141,7 +148,7 @@ impl Instances {
             restart_wanted: 0,
             memory_mb: resources
                 .memory_mb
-                .unwrap_or(self.parts.settings.memory_mb_default),
+                .unwrap_or_else(|| self.default_memory_mb(stack.engine)),
             cpus: resources.cpus.unwrap_or(self.parts.settings.cpus_default),
             webhook_access: WebhookAccess {
                 mode: WebhookMode::Open,
@@ -150,6 +157,7 @@ impl Instances {
             },
             seen: Seen::new(),
             restore: None,
+            awaits_data: false,
             frozen_until: None,
             created_at: now,
             updated_at: now,
@@ -171,14 +179,29 @@ impl Instances {
         Ok((instance, inside))
     }
 
-    /// What the operator lets one instance have.
-    fn check_limits(&self, asked: Resources) -> Result<(), Error> {
+    /// What the operator says, or what the engine needs to be of use.
+    fn default_memory_mb(&self, engine: Engine) -> i32 {
+        let settings = &self.parts.settings;
+        let needed = engine.facts().memory_mb_default;
+        settings
+            .memory_mb_default
+            .max(needed.min(settings.memory_mb_max))
+    }
+
+    /// What the operator lets one instance have, and what the engine needs.
+    fn check_limits(&self, asked: Resources, engine: Engine) -> Result<(), Error> {
         let settings = &self.parts.settings;
         let (memory_mb, cpus) = (settings.memory_mb_max, settings.cpus_max);
         let over = asked.memory_mb.is_some_and(|it| memory_mb < it)
             || asked.cpus.is_some_and(|it| cpus < it);
         if over {
             return Err(Error::OverLimit { memory_mb, cpus });
+        }
+        let given = asked
+            .memory_mb
+            .unwrap_or_else(|| self.default_memory_mb(engine));
+        if given < engine.facts().memory_mb_min {
+            return Err(Error::TooLittleMemory(engine));
         }
         Ok(())
     }
@@ -267,14 +290,16 @@ impl Instances {
             }
         }
         if let Some(stack) = patch.stack {
-            let stack = stacks::pick_ready(&mut tx, Some(stack)).await?;
+            let stack = stacks::pick_ready(&mut tx, Pick::Named(stack)).await?;
             if stack.engine != it.engine {
                 return Err(Error::OtherEngine);
             }
             it.stack = stack.id;
         }
         let resources = patch.resources.check()?;
-        self.check_limits(resources)?;
+        if resources != Resources::default() {
+            self.check_limits(resources, it.engine)?;
+        }
         it.memory_mb = resources.memory_mb.unwrap_or(it.memory_mb);
         it.cpus = resources.cpus.unwrap_or(it.cpus);
         if let Some((mode, username, secret)) = patch.webhook_access {

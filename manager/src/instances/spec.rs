@@ -1,40 +1,31 @@
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
-use super::{DataFolders, Instance, Routing, Settings, model::Inside};
-use crate::{kernel::Secret, runtime::ContainerSpec, stacks::Engine};
-
-const PIDS_MAX: i64 = 256;
-const TMP_BYTES: i64 = 64 << 20;
-const STOP_GRACE: Duration = Duration::from_secs(10);
-/// Of the memory limit: what the engine's heap may take, so that a leak ends
-/// in a readable message and not in the kernel's killer.
-const HEAP_SHARE: f64 = 0.62;
-
-/// Inside port of an engine.
-pub(super) fn port(engine: Engine) -> u16 {
-    match engine {
-        Engine::NodeRed => 1880,
-        Engine::N8n => 5678,
-    }
-}
+use super::{Instance, Instances, Routing, Settings, model::Inside};
+use crate::{
+    engines::{Engine, Surroundings},
+    kernel::Secret,
+    runtime::ContainerSpec,
+};
 
 /// `nodered-wf1`, `n8n-shop`.
 pub(super) fn container_name(engine: Engine, name: &str) -> String {
-    match engine {
-        Engine::NodeRed => format!("nodered-{name}"),
-        Engine::N8n => format!("n8n-{name}"),
-    }
+    format!("{}-{name}", engine.facts().container_prefix)
 }
 
 /// The container that the row describes now.
 pub(super) fn container_spec(
-    settings: &Settings,
-    folders: &DataFolders,
+    instances: &Instances,
     it: &Instance,
     inside: &Inside,
     image: &str,
 ) -> ContainerSpec {
+    let settings = &instances.parts.settings;
+    let facts = it.engine.facts();
     let alias = |name: &super::Hostname| container_name(it.engine, name.as_str());
+    let secrets = it
+        .engine
+        .kind()
+        .secret_files(&inside.keys.credential_secret);
     ContainerSpec {
         instance: it.id,
         project: it.project,
@@ -44,19 +35,20 @@ pub(super) fn container_spec(
         env: env(settings, it, inside),
         memory_bytes: i64::from(it.memory_mb) << 20,
         cpus: it.cpus,
-        pids_max: PIDS_MAX,
-        tmp_bytes: TMP_BYTES,
-        data_dir: folders.path(it.id),
-        user: folders.owner(),
+        start_cpus: facts.start_cpus.min(settings.cpus_max),
+        pids_max: facts.pids_max,
+        tmp_bytes: facts.tmp_bytes,
+        data_dir: instances.folders.path(it.id),
+        secrets_dir: (!secrets.is_empty()).then(|| instances.secrets.path(it.id)),
+        user: instances.folders.owner(),
         network_aliases: it.aliases.iter().map(alias).collect(),
         aliases_pinned: settings.routing == Routing::Nginx,
-        stop_grace: STOP_GRACE,
+        stop_grace: facts.stop_grace,
     }
 }
 
 /// The names are listed in `docs/wire.md`.
 fn env(settings: &Settings, it: &Instance, inside: &Inside) -> BTreeMap<String, Secret> {
-    let heap_mb = (f64::from(it.memory_mb) * HEAP_SHARE) as i64;
     let mut env = BTreeMap::new();
     // The user's own first: what Openflow sets stands above it.
     let own_options = inside.env.get("NODE_OPTIONS").unwrap_or_default();
@@ -64,15 +56,17 @@ fn env(settings: &Settings, it: &Instance, inside: &Inside) -> BTreeMap<String, 
         env.insert(name.to_owned(), Secret::new(value));
     }
     let mut set = |name: &str, value: String| env.insert(name.to_owned(), Secret::new(value));
-    let options = format!("--max-old-space-size={heap_mb} {own_options}");
-    set("NODE_OPTIONS", options.trim_end().to_owned());
+    let surroundings = Surroundings {
+        memory_mb: it.memory_mb,
+        node_options: own_options,
+        key: &inside.keys.credential_secret,
+    };
+    for (name, value) in it.engine.kind().env(&surroundings) {
+        set(name, value);
+    }
     set(
         "OPENFLOW_MAGIC_TOKEN",
         inside.keys.magic_token.expose().to_owned(),
-    );
-    set(
-        "OPENFLOW_CREDENTIAL_SECRET",
-        inside.keys.credential_secret.expose().to_owned(),
     );
     set("OPENFLOW_INSTANCE_ID", it.id.to_string());
     set("OPENFLOW_SUBDOMAIN", it.subdomain.to_string());

@@ -10,8 +10,8 @@ use super::{
 use crate::{
     crypto::KeyRing,
     db,
+    engines::Engine,
     kernel::{InstanceId, PageRequest, ProjectId, StackId},
-    stacks::Engine,
 };
 
 struct Row {
@@ -45,6 +45,7 @@ struct Row {
     good_stack_id: Option<Uuid>,
     started_at: Option<DateTime<Utc>>,
     restore: Option<String>,
+    awaits_data: bool,
     frozen_until: Option<DateTime<Utc>>,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
@@ -97,6 +98,7 @@ impl TryFrom<Row> for Instance {
                 Some(state) => Some(RestoreState::parse(&state).ok_or_else(|| bad("restore"))?),
                 None => None,
             },
+            awaits_data: row.awaits_data,
             frozen_until: row.frozen_until,
             created_at: row.created_at,
             updated_at: row.updated_at,
@@ -117,6 +119,8 @@ macro_rules! select {
                       crash_count, crashes_seen, last_crash_at, attempts, retry_at, seeded_at, good_stack_id,
                       started_at,
                       (select r.state from restores r where r.instance_id = instances.id and r.finished_at is null) as "restore?",
+                      exists (select 1 from restores r where r.instance_id = instances.id and r.state = 'preparing' and r.takes_back)
+                        as "awaits_data!",
                       frozen_until, created_at, updated_at
                from instances "# + $rest,
             $($arg),*

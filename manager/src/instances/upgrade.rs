@@ -34,7 +34,7 @@ impl Instances {
             return Ok(());
         };
         let (mut tx, it) = self.open_live(actor, id).await?;
-        let stack = stacks::pick_ready(&mut tx, Some(to)).await?;
+        let stack = stacks::pick_ready(&mut tx, stacks::Pick::Named(to)).await?;
         drop(tx);
         if stack.engine == it.engine && stack.id != it.stack {
             who.before_upgrade(id, &stack.name).await;

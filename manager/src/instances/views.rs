@@ -4,8 +4,8 @@ use utoipa::ToSchema;
 
 use super::{Instance, Settings, Status, model::WebhookMode};
 use crate::{
+    engines::Engine,
     kernel::{InstanceId, ProjectId, Secret, StackId},
-    stacks::Engine,
 };
 
 #[derive(Debug, Serialize, ToSchema)]

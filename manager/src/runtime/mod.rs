@@ -67,6 +67,9 @@ pub trait Runtime: Send + Sync + 'static {
     /// as they were made.
     async fn rename(&self, id: InstanceId, name: &str) -> Result<(), Error>;
 
+    /// Changes how many cores a container, running or not, may use.
+    async fn limit_cpus(&self, id: InstanceId, cpus: f64) -> Result<(), Error>;
+
     /// One health request to `GET http://<address><path>`; connection refused
     /// and the like are `Probe::Down`, not errors.
     async fn probe(&self, address: SocketAddr, path: &str) -> Probe;

@@ -23,10 +23,15 @@ pub struct ContainerSpec {
     pub env: BTreeMap<String, Secret>,
     pub memory_bytes: i64,
     pub cpus: f64,
+    /// Until [`Runtime::limit_cpus`](super::Runtime::limit_cpus) says
+    /// otherwise; a start is worth more than what follows.
+    pub start_cpus: f64,
     pub pids_max: i64,
     pub tmp_bytes: i64,
     /// Mounted at `/data`; belongs to `user`.
     pub data_dir: PathBuf,
+    /// Mounted read-only at `/run/openflow`; belongs to `user`.
+    pub secrets_dir: Option<PathBuf>,
     /// Numeric user and group.
     pub user: (u32, u32),
     /// Further names in the network; not part of the hash unless the routing
@@ -55,6 +60,9 @@ impl ContainerSpec {
             self.user.0,
             self.user.1,
         );
+        if let Some(secrets) = &self.secrets_dir {
+            text.push_str(&format!("secrets {}\n", secrets.display()));
+        }
         for (name, value) in &self.env {
             text.push_str(&format!("{name}={:?}\n", value.expose()));
         }
@@ -81,6 +89,8 @@ pub struct Rehearsal {
     pub tmp_bytes: i64,
     /// Mounted at `/data`; belongs to `user`.
     pub data_dir: PathBuf,
+    /// Mounted read-only at `/run/openflow`; belongs to `user`.
+    pub secrets_dir: Option<PathBuf>,
     /// Numeric user and group.
     pub user: (u32, u32),
     /// It is killed after that time.

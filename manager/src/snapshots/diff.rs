@@ -9,12 +9,12 @@ use utoipa::{
     openapi::schema::{Object, ObjectBuilder, SchemaType},
 };
 
-use super::{
-    Snapshot,
-    model::{Content, Installed},
-    node_red,
+use super::{Snapshot, model::Content};
+use crate::{
+    engines::{Installed, is_tab},
+    kernel::SnapshotId,
+    stacks::EnvVar,
 };
-use crate::{kernel::SnapshotId, stacks::EnvVar};
 
 /// Where a node is on the canvas, and how large.
 const LAYOUT: [&str; 4] = ["x", "y", "w", "h"];
@@ -259,7 +259,7 @@ impl SnapshotDiff {
 fn split(content: &Content) -> (Nodes<'_>, Nodes<'_>) {
     let nodes = content.flows.nodes.iter();
     let all = nodes.filter_map(|it| Some((it["id"].as_str()?, it)));
-    all.partition(|(_, node)| node_red::is_tab(node))
+    all.partition(|(_, node)| is_tab(node))
 }
 
 fn only<'a>(those: &'a Nodes<'a>, but: &'a Nodes<'a>) -> impl Iterator<Item = &'a Value> {

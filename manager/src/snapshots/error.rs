@@ -1,8 +1,10 @@
 use super::model::{DESCRIPTION_CHARS_MAX, NAME_CHARS_MAX};
 use crate::{
     access,
-    crypto::{KeyRingError, node_red::CredentialsError},
-    db, identity, instances,
+    crypto::KeyRingError,
+    db,
+    engines::{CredentialsError, ReadError},
+    identity, instances,
     kernel::{DomainError, Kind},
     stacks,
 };
@@ -17,14 +19,8 @@ pub enum Error {
     BadDescription,
     #[error("An instance keeps at most {0} snapshots that people took; delete some.")]
     TooMany(i64),
-    #[error("The instance has no data yet; start it once.")]
-    NoData,
-    #[error("Snapshots are for Node-RED only, so far.")]
-    EngineUnsupported,
-    #[error("The data folder cannot be read as Node-RED writes it: {0}.")]
-    Unreadable(String),
-    #[error("The flows are being written all the time; try again in a moment.")]
-    Busy,
+    #[error(transparent)]
+    Read(#[from] ReadError),
     #[error("{0}: the engine's credentials cannot be read, and nothing was stored.")]
     Credentials(#[from] CredentialsError),
     #[error("The snapshot's secrets cannot be opened: {0}. Check OPENFLOW_SECRET_KEYS.")]
@@ -71,11 +67,13 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether it is the instance's own content that is at fault.
+    /// Whether it is the instance's own content that is at fault. Flows that are
+    /// just being written ([`Error::Busy`]) are in order: in a moment they can be
+    /// read, and kept.
     pub(super) fn is_of_content(&self) -> bool {
         matches!(
             self,
-            Self::NoData | Self::Unreadable(_) | Self::Busy | Self::Credentials(_)
+            Self::Read(ReadError::NoData | ReadError::Unreadable(_)) | Self::Credentials(_)
         )
     }
 }
@@ -86,14 +84,12 @@ impl DomainError for Error {
             Self::NotFound | Self::PipelineNotFound => Kind::NotFound,
             Self::BadName
             | Self::BadDescription
-            | Self::EngineUnsupported
             | Self::BadPassphrase
             | Self::BadFile(_)
             | Self::OtherEngine
             | Self::BadStages(_)
             | Self::NotAStage => Kind::Invalid,
-            Self::NoData
-            | Self::Unreadable(_)
+            Self::Read(ReadError::NoData | ReadError::Unreadable(_))
             | Self::Credentials(_)
             | Self::Sealed(_)
             | Self::Blocked(_)
@@ -101,7 +97,9 @@ impl DomainError for Error {
             | Self::PipelineNameTaken
             | Self::LastStage => Kind::Conflict,
             Self::TooMany(_) | Self::TooManyPipelines(_) => Kind::LimitReached,
-            Self::Busy | Self::Staging(_) => Kind::Unavailable,
+            Self::Read(ReadError::Busy | ReadError::Away(_)) | Self::Staging(_) => {
+                Kind::Unavailable
+            }
             Self::NotAMember => Kind::Forbidden,
             Self::Broken(_) => Kind::Internal,
             Self::Instances(inner) => inner.kind(),
@@ -118,10 +116,10 @@ impl DomainError for Error {
             Self::BadName => "snapshot.bad_name",
             Self::BadDescription => "snapshot.bad_description",
             Self::TooMany(_) => "snapshot.too_many",
-            Self::NoData => "snapshot.no_data",
-            Self::EngineUnsupported => "snapshot.engine_unsupported",
-            Self::Unreadable(_) => "snapshot.unreadable",
-            Self::Busy => "snapshot.busy",
+            Self::Read(ReadError::NoData) => "snapshot.no_data",
+            Self::Read(ReadError::Unreadable(_)) => "snapshot.unreadable",
+            Self::Read(ReadError::Busy) => "snapshot.busy",
+            Self::Read(ReadError::Away(_)) => "snapshot.away",
             Self::Credentials(_) => "snapshot.wrong_key",
             Self::Sealed(_) => "snapshot.sealed",
             Self::Broken(_) => "internal",

@@ -2,7 +2,7 @@
 //! stopping it, told apart (`diff`), put back or promoted to another instance
 //! (`plan`, `restore`), moved between installations (`transfer`).
 //!
-//! What is special about an engine is in a folder of its own (`node_red`).
+//! What flows are, the engine's module says (`engines`).
 //!
 //! Invariant: credentials are in the open in memory alone. They are stored
 //! sealed with the key ring, put into a data folder encrypted with that
@@ -12,7 +12,6 @@ mod diff;
 mod error;
 pub mod http;
 mod model;
-mod node_red;
 pub mod pipelines;
 mod plan;
 mod reading;

@@ -5,11 +5,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::{Error, node_red};
+use super::Error;
 use crate::{
-    crypto::{keyed_hash, node_red::Credentials, sha256},
+    crypto::{keyed_hash, sha256},
+    engines::{Credentials, Engine, Installed},
     kernel::{InstanceId, ProjectId, Secret, SnapshotId},
-    stacks::{Engine, EnvVar, templates::Module},
+    stacks::EnvVar,
 };
 
 pub(super) const NAME_CHARS_MAX: usize = 100;
@@ -77,28 +78,6 @@ pub struct Snapshot {
     pub created_at: DateTime<Utc>,
 }
 
-/// A palette module of an instance.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Installed {
-    pub name: String,
-    /// Empty when it is named in `package.json` and not installed.
-    pub version: String,
-    /// It did not come from the npm registry: what has its name there may be
-    /// anything.
-    #[serde(default)]
-    pub local: bool,
-}
-
-impl Installed {
-    /// What the engine is asked to install.
-    pub(super) fn wanted(&self) -> Module {
-        Module {
-            name: self.name.clone(),
-            version: (!self.version.is_empty()).then(|| self.version.clone()),
-        }
-    }
-}
-
 /// Flows as text, which is kept as it is, and as nodes.
 #[derive(Clone, Debug)]
 pub(super) struct Flows {
@@ -108,15 +87,15 @@ pub(super) struct Flows {
 
 impl Flows {
     /// Fails with the reason, for a person.
-    pub(super) fn parse(text: Vec<u8>) -> Result<Self, String> {
-        let text = String::from_utf8(text).map_err(|_| "flows.json is not text".to_owned())?;
-        let nodes = node_red::nodes(&text)?;
+    pub(super) fn parse(engine: Engine, text: String) -> Result<Self, String> {
+        let nodes = engine.kind().nodes(&text)?;
         Ok(Self { text, nodes })
     }
 
+    /// In place of what cannot be read.
     pub(super) fn none() -> Self {
         Self {
-            text: "[]".to_owned(),
+            text: String::new(),
             nodes: Vec::new(),
         }
     }

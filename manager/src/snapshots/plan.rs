@@ -8,14 +8,14 @@ use utoipa::ToSchema;
 use super::{
     Error,
     diff::{self, ModuleVersion, NodeRef, Side, SnapshotDiff},
-    model::{Content, Flows, Installed},
+    model::{Content, Flows},
     reading::{Outline, State},
 };
 use crate::{
-    crypto::node_red::Credentials,
+    engines::{Credentials, Installed, Module, ReadError},
     instances::Desired,
     kernel::InstanceId,
-    stacks::{EnvVar, templates::Module},
+    stacks::EnvVar,
 };
 
 /// Whose credentials win where both have some.
@@ -29,6 +29,17 @@ pub(super) enum CredentialChoice {
     Keep,
 }
 
+/// Whether workflows run afterwards; for engines that switch them one by one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum ActiveChoice {
+    /// Those do that did when the snapshot was taken.
+    #[default]
+    Keep,
+    /// None does.
+    Clear,
+}
+
 /// Where a snapshot goes, and how.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Choice {
@@ -37,6 +48,7 @@ pub(super) struct Choice {
     pub(super) credentials: CredentialChoice,
     /// Set the variables that the target lacks and that are not secret.
     pub(super) add_env: bool,
+    pub(super) active: ActiveChoice,
 }
 
 /// What a restore would do to the instance.
@@ -111,7 +123,7 @@ pub(super) struct Source {
 /// What would be replaced.
 pub(super) struct Target {
     pub(super) outline: Outline,
-    /// An error when the content is no longer as Node-RED writes it.
+    /// An error when the content is no longer as the engine writes it.
     pub(super) state: Result<State, Error>,
 }
 
@@ -123,6 +135,16 @@ pub(super) struct Planned {
     pub(super) modules: Vec<Module>,
     /// What the target lacks and may be told.
     pub(super) env: Vec<EnvVar>,
+}
+
+impl Planned {
+    /// Fails with [`Error::Blocked`] when something speaks against it.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        match &*self.view.blockers {
+            [] => Ok(()),
+            blockers => Err(Error::Blocked(blockers.join(" "))),
+        }
+    }
 }
 
 pub(super) fn plan(source: &Source, target: &Target, choice: CredentialChoice) -> Planned {
@@ -286,8 +308,8 @@ fn blockers(
     if let Err(error) = &source.state.credentials {
         all.push(error.to_string());
     }
-    if let Err(Error::NoData) = &target.state {
-        all.push(Error::NoData.to_string());
+    if let Err(Error::Read(ReadError::NoData)) = &target.state {
+        all.push(ReadError::NoData.to_string());
     }
     if choice == CredentialChoice::Keep && own(target).is_none() {
         all.push(
@@ -300,7 +322,12 @@ fn blockers(
             module.name
         ));
     }
-    if instance.desired == Desired::Stopped && !install.is_empty() {
+    if instance.desired == Desired::Stopped && instance.engine.facts().restores_running {
+        all.push(format!(
+            "{} takes a snapshot only while it runs: start the instance first.",
+            instance.engine.facts().title
+        ));
+    } else if instance.desired == Desired::Stopped && !install.is_empty() {
         all.push(
             "Modules are missing, and only a running instance can install them: start it first."
                 .to_owned(),

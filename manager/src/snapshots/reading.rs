@@ -1,19 +1,15 @@
 //! What an instance is now, read from its data folder. It runs on meanwhile.
-use std::io::ErrorKind;
-
 use super::{
     Error, Snapshots,
     model::{Content, Digests, Flows, digests},
-    node_red,
 };
 use crate::{
-    crypto::{self, node_red::Credentials},
+    engines::{Credentials, ReadError},
     identity::Role,
     instances::Instance,
     kernel::{Actor, InstanceId},
-    stacks::{self, Engine, EnvVar},
+    stacks::{self, EnvVar},
 };
-use openflow_archive::Folder;
 
 /// What the database says of an instance.
 #[derive(Clone, Debug)]
@@ -55,40 +51,37 @@ impl Snapshots {
     }
 
     pub(super) async fn read(&self, it: &Outline) -> Result<State, Error> {
-        if it.instance.engine != Engine::NodeRed {
-            return Err(Error::EngineUnsupported);
-        }
-        let path = self.parts.instances.data_folder(it.instance.id);
-        let (files, flows) = self
+        let engine = it.instance.engine;
+        let permit = self.reads.clone().acquire_owned().await;
+        let sealed = self.parts.instances.read_content(&it.instance).await;
+        drop(permit);
+        let sealed = sealed?;
+        let key = self
+            .parts
+            .instances
+            .credential_secret(it.instance.id)
+            .await?;
+        let (flows, credentials, modules) = self
             .blocking(move || {
-                let folder = Folder::open(&path).map_err(|error| match error.kind() {
-                    ErrorKind::NotFound => Error::NoData,
-                    _ => Error::Unreadable(error.to_string()),
-                })?;
-                let mut files = node_red::read(&folder)?;
-                let flows = match files.flows.take() {
-                    Some(text) => Flows::parse(text).map_err(Error::Unreadable)?,
-                    None => Flows::none(),
-                };
-                Ok((files, flows))
+                let flows = Flows::parse(engine, sealed.flows);
+                let flows = flows.map_err(ReadError::Unreadable)?;
+                Ok((
+                    flows,
+                    engine.kind().open(&key, &sealed.credentials),
+                    sealed.modules,
+                ))
             })
             .await?;
-        let credentials = match files.credentials {
-            None => Ok(Credentials::new()),
-            Some(file) => {
-                let secret = self.parts.instances.credential_secret(it.instance.id);
-                crypto::node_red::open(&secret.await?, &file).map_err(Error::from)
-            }
-        };
+        let credentials = credentials.map_err(Error::from);
         let digests = match &credentials {
             Ok(it) => digests(&self.parts.digest_key, it),
             Err(_) => Digests::new(),
         };
         let content = Content {
-            engine: it.instance.engine,
+            engine,
             engine_version: it.engine_version.clone(),
             flows,
-            modules: files.modules,
+            modules,
             env: it.env.clone(),
             digests,
         };

@@ -4,12 +4,12 @@ use super::{
     Error, SnapshotKind, Snapshots,
     diff::Side,
     model::Label,
-    node_red,
-    plan::{self, Choice, Planned, RestorePlan, Source, Target},
+    plan::{self, ActiveChoice, Choice, Planned, RestorePlan, Source, Target},
     reading::{Outline, State},
     service::{Taking, author_of},
 };
 use crate::{
+    engines::{HandedOver, Staged},
     identity::Role,
     instances::{
         self,
@@ -35,8 +35,9 @@ impl Snapshots {
         choice: Choice,
     ) -> Result<RestorePlan, Error> {
         let (source, own) = self.source(actor, id).await?;
-        self.plan_of(actor, source, choice.target.unwrap_or(own), choice)
-            .await
+        let target = choice.target.unwrap_or(own);
+        self.require_promoter(actor, own, target).await?;
+        self.plan_of(actor, source, target, choice).await
     }
 
     pub(super) async fn plan_of(
@@ -55,8 +56,9 @@ impl Snapshots {
         Ok(view)
     }
 
-    /// A member of both projects puts the snapshot into an instance. What is
-    /// there is kept as a snapshot.
+    /// A member of both projects puts the snapshot into an instance; where a
+    /// pipeline demands it, only an owner puts it into another one than its own.
+    /// What is there is kept as a snapshot.
     pub(super) async fn restore(
         &self,
         actor: &Actor,
@@ -65,13 +67,12 @@ impl Snapshots {
     ) -> Result<Restore, Error> {
         let (source, own) = self.source(actor, id).await?;
         let target = choice.target.unwrap_or(own);
+        self.require_promoter(actor, own, target).await?;
         let ready = self.prepare(actor, source, target, choice).await?;
         if ready.target.outline.instance.restore.is_some() {
             return Err(instances::Error::RestoreUnderWay.into());
         }
-        if !ready.planned.view.blockers.is_empty() {
-            return Err(Error::Blocked(ready.planned.view.blockers.join(" ")));
-        }
+        ready.planned.check()?;
         let new = NewRestore {
             source_kind: SourceKind::Snapshot,
             source_id: id.0,
@@ -116,6 +117,16 @@ impl Snapshots {
         choice: Choice,
     ) -> Result<Ready, Error> {
         let outline = self.outline(actor, target, Role::Member).await?;
+        self.compare(source, outline, choice).await
+    }
+
+    /// Reads what is there now, and plans.
+    async fn compare(
+        &self,
+        source: Source,
+        outline: Outline,
+        choice: Choice,
+    ) -> Result<Ready, Error> {
         let state = match self.read(&outline).await {
             Err(error) if !error.is_of_content() => return Err(error),
             other => other,
@@ -159,24 +170,49 @@ impl Snapshots {
         ready: Ready,
     ) -> Result<Plan, Error> {
         let instances = &self.parts.instances;
-        self.keep_what_is_there(actor, Some(id), restore, &ready.target.outline)
+        // Read again: since it was planned, somebody may have deployed or changed
+        // a password.
+        let Ready {
+            source,
+            target,
+            choice,
+            ..
+        } = ready;
+        let ready = self.compare(source, target.outline, choice).await?;
+        ready.planned.check()?;
+        self.keep_what_is_there(actor, Some(id), restore, ready.target.state)
             .await?;
-        let secret = instances.credential_secret(restore.instance).await?;
+        let key = instances.credential_secret(restore.instance).await?;
         let (into, owner) = (instances.staging(restore), instances.data_owner());
         let flows = ready.source.state.content.flows.text;
         let credentials = ready.planned.credentials;
-        self.blocking(move || {
-            node_red::write(&into, &flows, &credentials, &secret, owner)
-                .map_err(|error| Error::Staging(error.to_string()))
-        })
-        .await?;
+        let (kind, inactive) = (
+            ready.target.outline.instance.engine.kind(),
+            ready.choice.active == ActiveChoice::Clear,
+        );
+        let handed = self
+            .blocking(move || {
+                let staged = Staged {
+                    flows: &flows,
+                    credentials: &credentials,
+                    key: &key,
+                    owner,
+                    inactive,
+                };
+                kind.stage(&into, &staged)
+                    .map_err(|error| Error::Staging(error.to_string()))
+            })
+            .await?;
         if ready.choice.add_env {
             instances
                 .add_env(actor, restore.instance, ready.planned.env)
                 .await?;
         }
         Ok(Plan {
-            entries: Entries::Files(node_red::FILES.map(str::to_owned).to_vec()),
+            entries: match handed {
+                HandedOver::Files(names) => Entries::Files(names),
+                HandedOver::Running => Entries::Handed,
+            },
             modules: ready.planned.modules,
         })
     }
@@ -185,8 +221,8 @@ impl Snapshots {
     /// Fails only when there is something that could be kept and was not.
     pub async fn before_restore(&self, actor: &Actor, restore: &Restore) -> Result<(), Error> {
         let outline = self.outline(actor, restore.instance, Role::Member).await?;
-        self.keep_what_is_there(actor, None, restore, &outline)
-            .await
+        let state = self.read(&outline).await;
+        self.keep_what_is_there(actor, None, restore, state).await
     }
 
     /// What is too broken to be kept does not hinder its repair.
@@ -195,7 +231,7 @@ impl Snapshots {
         actor: &Actor,
         spare: Option<SnapshotId>,
         restore: &Restore,
-        outline: &Outline,
+        state: Result<State, Error>,
     ) -> Result<(), Error> {
         let taking = Taking {
             kind: SnapshotKind::BeforeRestore,
@@ -205,10 +241,7 @@ impl Snapshots {
             spare,
             detail: serde_json::json!({ "restoreId": restore.id }),
         };
-        let kept = async {
-            let state = self.read(outline).await?;
-            self.keep(actor, restore.instance, state, taking).await
-        };
+        let kept = async { self.keep(actor, restore.instance, state?, taking).await };
         match kept.await {
             Err(error) if error.is_of_content() => {
                 let note =

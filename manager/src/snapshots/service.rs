@@ -13,15 +13,15 @@ use super::{
     deploys::Deploys,
     diff::{self, Side, SnapshotDiff},
     model::{self, Content, Flows, Label},
-    node_red,
     reading::State,
     store::{self, Heavy, Stored},
 };
 use crate::{
     access::Access,
     audit::{self, Event},
-    crypto::{KeyRing, Passwords, node_red::Credentials},
+    crypto::{KeyRing, Passwords},
     db::{Db, Tx},
+    engines::{Credentials, FLOWS_BYTES_MAX},
     identity::{Identity, Role},
     instances::Instances,
     kernel::{
@@ -158,7 +158,7 @@ impl Snapshots {
         {
             return Err(Error::TooMany(MANUAL_MAX));
         }
-        let (nodes, tabs) = node_red::counts(&content.flows.nodes);
+        let (nodes, tabs) = content.engine.kind().counts(&content.flows.nodes);
         let number = |it: usize| i32::try_from(it).unwrap_or(i32::MAX);
         let it = Snapshot {
             id: snapshot,
@@ -253,10 +253,12 @@ impl Snapshots {
             digests,
         } = store::heavy(&mut tx, it.id).await?.ok_or(Error::NotFound)?;
         drop(tx);
+        let engine = it.engine;
         let flows = self
             .blocking(move || {
-                let text = inflate(&flows).ok_or(Error::Broken("flows"))?;
-                Flows::parse(text).map_err(|_| Error::Broken("flows"))
+                let text = inflate(&flows).and_then(|it| String::from_utf8(it).ok());
+                let text = text.ok_or(Error::Broken("flows"))?;
+                Flows::parse(engine, text).map_err(|_| Error::Broken("flows"))
             })
             .await?;
         let content = Content {
@@ -361,7 +363,7 @@ pub(super) fn deflate(bytes: &[u8]) -> Result<Vec<u8>, Error> {
 /// `None` when it is damaged, or larger than any flow file with what belongs
 /// to it.
 pub(super) fn inflate(bytes: &[u8]) -> Option<Vec<u8>> {
-    const BYTES_MAX: u64 = 2 * node_red::FLOWS_BYTES_MAX;
+    const BYTES_MAX: u64 = 2 * FLOWS_BYTES_MAX;
     let mut out = Vec::new();
     let mut decoder = ZlibDecoder::new(bytes).take(BYTES_MAX + 1);
     decoder.read_to_end(&mut out).ok()?;

@@ -17,7 +17,7 @@ use super::{
     Error, Snapshot, SnapshotKind, Snapshots,
     http::default_name,
     model::Label,
-    plan::{Choice, CredentialChoice},
+    plan::{ActiveChoice, Choice, CredentialChoice},
 };
 use crate::{
     access::http::magic_of,
@@ -203,6 +203,7 @@ async fn restore(
         target: None,
         credentials: CredentialChoice::Snapshot,
         add_env: false,
+        active: ActiveChoice::Keep,
     };
     let restore = snapshots.restore(&actor, id, choice).await?;
     Ok((StatusCode::ACCEPTED, Json(restore.into())))

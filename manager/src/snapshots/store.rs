@@ -7,8 +7,9 @@ use super::{Error, Snapshot, SnapshotKind, model::Digests};
 use crate::{
     crypto::KeyRing,
     db,
+    engines::Engine,
     kernel::{InstanceId, PageRequest, ProjectId, SnapshotId},
-    stacks::{Engine, EnvVar},
+    stacks::EnvVar,
 };
 
 struct Row {

@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{Engine, NewStack, Stack, StackStatus, Stacks};
+use super::{NewStack, Stack, StackStatus, Stacks};
 use crate::{
+    engines::Engine,
     kernel::StackId,
     web::{Auth, Json, PageQuery, PageView, Path, Problem, Query},
 };

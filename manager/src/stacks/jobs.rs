@@ -1,7 +1,8 @@
 use std::{sync::Arc, time::Duration};
 
-use super::{Engine, Error, Stack, StackStatus, Stacks, store};
+use super::{Error, Stack, StackStatus, Stacks, store};
 use crate::{
+    engines::Engine,
     jobs::Job,
     kernel::PageRequest,
     runtime::{self, Image, Runtime},

@@ -13,5 +13,5 @@ pub mod templates;
 pub use env::{Env, EnvVar};
 pub use error::Error;
 pub use jobs::CheckImages;
-pub use model::{Engine, NewStack, Stack, StackStatus};
-pub use service::{Stacks, find, pick_ready};
+pub use model::{NewStack, Stack, StackStatus};
+pub use service::{Pick, Stacks, find, pick_ready};

@@ -1,45 +1,12 @@
 use chrono::{DateTime, Utc};
-use openflow_route_api as route_api;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::Error;
-use crate::kernel::StackId;
+use crate::{engines::Engine, kernel::StackId};
 
 const NAME_CHARS_MAX: usize = 100;
 const IMAGE_BYTES_MAX: usize = 255;
-
-/// The program that an instance runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Engine {
-    NodeRed,
-    N8n,
-}
-
-impl Engine {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::NodeRed => "node-red",
-            Self::N8n => "n8n",
-        }
-    }
-
-    pub fn parse(text: &str) -> Option<Self> {
-        [Self::NodeRed, Self::N8n]
-            .into_iter()
-            .find(|it| it.as_str() == text)
-    }
-}
-
-impl From<Engine> for route_api::Engine {
-    fn from(engine: Engine) -> Self {
-        match engine {
-            Engine::NodeRed => Self::NodeRed,
-            Engine::N8n => Self::N8n,
-        }
-    }
-}
 
 /// Whether instances can start from a stack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

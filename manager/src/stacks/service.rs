@@ -2,10 +2,11 @@ use std::sync::Arc;
 
 use sqlx::PgConnection;
 
-use super::{Engine, Error, NewStack, Stack, StackStatus, model, store};
+use super::{Error, NewStack, Stack, StackStatus, model, store};
 use crate::{
     audit::{self, Event},
     db::Db,
+    engines::Engine,
     identity,
     jobs::Wake,
     kernel::{Actor, Clock, Page, PageRequest, StackId},
@@ -98,17 +99,31 @@ impl Stacks {
     }
 }
 
+/// Which stack is meant.
+#[derive(Clone, Copy, Debug)]
+pub enum Pick {
+    Named(StackId),
+    /// What the operator marked as the default.
+    DefaultOf(Engine),
+}
+
+impl Pick {
+    /// Of somebody who names a stack, or leaves it to us.
+    pub fn from_choice(id: Option<StackId>) -> Self {
+        id.map_or(Self::DefaultOf(Engine::default()), Self::Named)
+    }
+}
+
 /// In the caller's transaction.
 pub async fn find(tx: &mut PgConnection, id: StackId) -> Result<Stack, Error> {
     store::get(tx, id).await?.ok_or(Error::StackNotFound)
 }
 
-/// The stack that an instance is to start from: the named one, or the default
-/// of Node-RED. Fails unless it is ready.
-pub async fn pick_ready(conn: &mut PgConnection, id: Option<StackId>) -> Result<Stack, Error> {
-    let stack = match id {
-        Some(id) => store::get(conn, id).await?.ok_or(Error::StackNotFound)?,
-        None => store::default_of(conn, Engine::NodeRed)
+/// The stack that an instance is to start from. Fails unless it is ready.
+pub async fn pick_ready(conn: &mut PgConnection, pick: Pick) -> Result<Stack, Error> {
+    let stack = match pick {
+        Pick::Named(id) => find(conn, id).await?,
+        Pick::DefaultOf(engine) => store::default_of(conn, engine)
             .await?
             .ok_or(Error::NoDefault)?,
     };

@@ -1,9 +1,10 @@
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
-use super::{Engine, Error, Stack, StackStatus};
+use super::{Error, Stack, StackStatus};
 use crate::{
     db,
+    engines::Engine,
     kernel::{PageRequest, StackId},
 };
 

@@ -147,14 +147,10 @@ impl WithBackups for Bench {
 
 /// Node-RED's credentials file as the instance reads it, by its own secret.
 pub(crate) fn credentials(bench: &Bench, it: &It) -> Value {
-    use openflow_manager::crypto::{aes256_ctr_back, sha256};
-    let file: Value = serde_json::from_slice(&bench.read(it, "flows_cred.json").unwrap()).unwrap();
-    let (iv, bytes) = file["$"].as_str().unwrap().split_at(32);
-    let iv = std::array::from_fn(|n| u8::from_str_radix(&iv[2 * n..2 * n + 2], 16).unwrap());
-    let bytes = base64::Engine::decode(&base64::prelude::BASE64_STANDARD, bytes).unwrap();
-    let secret = bench.env_of(it, "OPENFLOW_CREDENTIAL_SECRET").unwrap();
-    serde_json::from_slice(&aes256_ctr_back(sha256(&secret), iv, bytes))
-        .unwrap_or(json!("nonsense"))
+    use openflow_manager::{engines::node_red::credentials, kernel::Secret};
+    let file = bench.read(it, "flows_cred.json").unwrap();
+    let secret = Secret::new(bench.env_of(it, "OPENFLOW_CREDENTIAL_SECRET").unwrap());
+    credentials::open(&secret, &file).map_or(json!("nonsense"), Value::Object)
 }
 
 /// A whole archive of an empty folder, with that about its origin.

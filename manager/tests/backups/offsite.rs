@@ -12,7 +12,7 @@ use crate::{
     support::instances::{Bench, It, eventually},
 };
 
-async fn bench(pool: PgPool, bucket: &s3::Bucket, more: &[&str]) -> Bench {
+pub(crate) async fn bench(pool: PgPool, bucket: &s3::Bucket, more: &[&str]) -> Bench {
     let url = format!("--offsite-url=s3://{}/some/folder", bucket.name);
     let endpoint = format!("--offsite-endpoint=http://{}", s3::server());
     let mut flags = QUIET.to_vec();
@@ -27,7 +27,7 @@ async fn bench(pool: PgPool, bucket: &s3::Bucket, more: &[&str]) -> Bench {
     Bench::with_flags(pool, &flags).await
 }
 
-async fn until_copied(bench: &Bench, id: Uuid, status: &str) -> Value {
+pub(crate) async fn until_copied(bench: &Bench, id: Uuid, status: &str) -> Value {
     eventually("the copy is there", async || {
         let it = bench.backup(id).await;
         (it["offsite"]["status"] == status).then_some(it)
@@ -102,7 +102,9 @@ async fn a_file_that_is_gone_here_is_fetched_back_and_restored(pool: PgPool) {
 
     // A new leader looks what is there. What has a copy is not lost.
     bench.kill_and_start_anew().await;
-    assert_eq!(bench.backup(id).await["status"], "good");
+    let backup = bench.backup(id).await;
+    assert_eq!(backup["status"], "good");
+    assert_eq!(backup["archive"], "gone");
     let refused = bench.try_restore(id, Value::Null).await;
     assert_eq!(refused.refusal(), (410, "backup.file_gone"));
     bench
@@ -121,6 +123,95 @@ async fn a_file_that_is_gone_here_is_fetched_back_and_restored(pool: PgPool) {
         .post(&path_of(id, "fetch"), Value::Null)
         .await
         .expect(202);
+}
+
+/// A backup whose file lost a byte, as its verification has found.
+async fn damaged(bench: &Bench, it: &It) -> (Uuid, Vec<u8>) {
+    let id = bench.good(it).await;
+    until_copied(bench, id, "done").await;
+    let file = local(bench, it);
+    let bytes = fs::read(&file).unwrap();
+    let mut spoilt = bytes.clone();
+    let at = spoilt.len() / 2;
+    spoilt[at] ^= 0xff;
+    fs::write(&file, &spoilt).unwrap();
+    bench
+        .post(&path_of(id, "verify"), Value::Null)
+        .await
+        .expect(202);
+    let backup = eventually("it is found", async || {
+        let it = bench.backup(id).await;
+        (it["status"] == "failed").then_some(it)
+    })
+    .await;
+    assert_eq!(backup["archive"], "damaged");
+    assert_eq!(backup["offsite"]["status"], "done");
+    let refused = bench.try_restore(id, Value::Null).await;
+    assert_eq!(refused.refusal(), (409, "backup.nothing_in_it"));
+    (id, bytes)
+}
+
+#[sqlx::test(migrator = "openflow_manager::db::MIGRATOR")]
+async fn a_damaged_file_is_replaced_by_its_copy_and_is_good_again(pool: PgPool) {
+    let bucket = s3::Bucket::new().await;
+    let bench = bench(pool, &bucket, &[]).await;
+    let it = bench.running("shop").await;
+    bench.write(&it, "precious", "yes");
+    let (id, bytes) = damaged(&bench, &it).await;
+    bench.write(&it, "precious", "spoilt");
+    let asked = bench.post(&path_of(id, "fetch"), Value::Null).await;
+    assert_eq!(asked.expect(202)["offsite"]["fetching"], true);
+    let backup = eventually("it is good again", async || {
+        let it = bench.backup(id).await;
+        (it["status"] == "good").then_some(it)
+    })
+    .await;
+    assert_eq!(backup["archive"], "here");
+    assert_eq!(backup["detail"], Value::Null);
+    assert_eq!(backup["offsite"]["fetching"], false);
+    assert_eq!(backup["verification"]["status"], "good");
+    assert_eq!(backup["verification"]["level"], "read");
+    assert_eq!(backup["verification"]["detail"], Value::Null);
+    assert_eq!(fs::read(local(&bench, &it)).unwrap(), bytes);
+    assert_eq!(bench.files_of(&it).len(), 1, "nothing is left beside");
+    let restore = bench.try_restore(id, Value::Null).await.expect(202);
+    bench.is_done(&restore).await;
+    assert_eq!(bench.read(&it, "precious").unwrap(), b"yes");
+}
+
+#[sqlx::test(migrator = "openflow_manager::db::MIGRATOR")]
+async fn a_copy_that_is_not_the_file_replaces_nothing(pool: PgPool) {
+    let bucket = s3::Bucket::new().await;
+    let bench = bench(pool, &bucket, &[]).await;
+    let it = bench.running("shop").await;
+    let (id, _) = damaged(&bench, &it).await;
+    // Another file stands where its copy was.
+    let offsite = bucket.offsite();
+    let key = keys(&offsite).await.remove(0);
+    offsite.delete(&key).await.unwrap();
+    let (file, spool) = (bucket.file("other", s3::MIB), bucket.path("spool"));
+    let upload = openflow_manager::offsite::Upload {
+        file: &file,
+        spool: &spool,
+        key: &key,
+        before: None,
+    };
+    offsite.put(upload, &mut s3::Kept::default()).await.unwrap();
+    let before = fs::read(local(&bench, &it)).unwrap();
+    bench
+        .post(&path_of(id, "fetch"), Value::Null)
+        .await
+        .expect(202);
+    let backup = eventually("it is over", async || {
+        let it = bench.backup(id).await;
+        (it["offsite"]["fetching"] == false).then_some(it)
+    })
+    .await;
+    assert_eq!(backup["status"], "failed");
+    let why = backup["offsite"]["detail"].as_str().unwrap();
+    assert!(why.contains("is not the file"), "{why}");
+    assert_eq!(fs::read(local(&bench, &it)).unwrap(), before);
+    assert_eq!(bench.files_of(&it).len(), 1, "nothing is left beside");
 }
 
 #[sqlx::test(migrator = "openflow_manager::db::MIGRATOR")]

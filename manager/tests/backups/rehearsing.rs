@@ -1,7 +1,11 @@
 //! Backups that are tried out in a throwaway container.
 use std::sync::{Arc, Mutex};
 
-use openflow_manager::runtime::{Ended, Error, Moment, Op, Rehearsal};
+use chrono::TimeDelta;
+use openflow_manager::{
+    kernel::Clock as _,
+    runtime::{Ended, Error, Moment, Op, Rehearsal},
+};
 use serde_json::Value;
 use sqlx::PgPool;
 use uuid::Uuid;
@@ -113,30 +117,72 @@ async fn an_instance_that_would_not_live_fails_with_the_checks_words(pool: PgPoo
     assert_eq!(folders(&bench), 0);
 }
 
+/// What a host answers that cannot rehearse, and words that say so.
+fn hindrances() -> [(Result<Ended, Error>, &'static str); 3] {
+    let lacks = Ended {
+        stderr: "Error: Cannot find module '/opt/openflow/node-red/rehearse.js'".into(),
+        ..ended(1, "")
+    };
+    [
+        (Err(Error::Unavailable("gone".into())), "Docker"),
+        (Err(Error::ImageMissing("x:1".into())), "x:1"),
+        (Ok(lacks), "build it anew"),
+    ]
+}
+
 #[sqlx::test(migrator = "openflow_manager::db::MIGRATOR")]
 async fn what_this_host_cannot_do_says_nothing_against_the_backup(pool: PgPool) {
     let bench = quiet(pool).await;
     let it = bench.running("shop").await;
     let id = bench.good(&it).await;
-    let lacks = Ended {
-        stderr: "Error: Cannot find module '/opt/openflow/node-red/rehearse.js'".into(),
-        ..ended(1, "")
-    };
-    for (answer, words) in [
-        (Err(Error::Unavailable("gone".into())), "Docker"),
-        (Err(Error::ImageMissing("x:1".into())), "x:1"),
-        (Ok(lacks), "build it anew"),
-    ] {
+    let before = bench.backup(id).await["verification"].clone();
+    assert_eq!(before["status"], "good");
+    assert_eq!(before["level"], "read");
+    for (answer, words) in hindrances() {
         bench.runtime.set_rehearsals(move |_| answer.clone());
-        let verification = verify(&bench, id).await["verification"].clone();
-        assert_eq!(verification["status"], "good", "{verification:#}");
-        assert_eq!(verification["level"], "read");
-        let detail = verification["detail"].as_str().unwrap();
-        assert!(
-            detail.starts_with("not rehearsed: ") && detail.contains(words),
-            "{detail}"
-        );
+        says_only_that_it_could_not_run(&bench, id, &before, words).await;
         assert_eq!(folders(&bench), 0);
+    }
+}
+
+/// A verification changes nothing of `before` but the detail.
+async fn says_only_that_it_could_not_run(bench: &Bench, id: Uuid, before: &Value, words: &str) {
+    let verification = verify(bench, id).await["verification"].clone();
+    for same in ["status", "level", "at"] {
+        assert_eq!(verification[same], before[same], "{verification:#}");
+    }
+    let detail = verification["detail"].as_str().unwrap();
+    let at = bench.t.clock.now().format("%Y-%m-%d %H:%M UTC");
+    let tells = format!("the try of {at} could not run: ");
+    assert!(
+        detail.contains(&tells) && detail.contains(words),
+        "{detail}"
+    );
+    let known = before["detail"].as_str().unwrap_or_default();
+    assert!(detail.starts_with(known), "{detail}");
+}
+
+#[sqlx::test(migrator = "openflow_manager::db::MIGRATOR")]
+async fn a_result_outlives_tries_that_could_not_run(pool: PgPool) {
+    let bench = quiet(pool).await;
+    let it = bench.running("shop").await;
+    let id = bench.good(&it).await;
+    for (ok, status) in [(false, "failed"), (true, "good")] {
+        let says = format!(
+            r#"{{"ok":{ok},"checks":[{{"name":"start","ok":{ok},"detail":"so it went"}}]}}"#
+        );
+        bench
+            .runtime
+            .set_rehearsals(move |_| Ok(ended(i64::from(!ok), &says)));
+        let real = verify(&bench, id).await["verification"].clone();
+        assert_eq!(real["status"], status);
+        assert_eq!(real["level"], "rehearsed");
+        assert_eq!(real["detail"], "start: so it went");
+        for (answer, words) in hindrances() {
+            bench.t.clock.advance(TimeDelta::hours(5));
+            bench.runtime.set_rehearsals(move |_| answer.clone());
+            says_only_that_it_could_not_run(&bench, id, &real, words).await;
+        }
     }
 }
 

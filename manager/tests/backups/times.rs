@@ -178,3 +178,42 @@ async fn a_changed_time_is_no_missed_turn(pool: PgPool) {
     next_day(&bench, 11);
     bench.until_backups(&it, 1).await;
 }
+
+#[sqlx::test(migrator = "openflow_manager::db::MIGRATOR")]
+async fn a_turn_without_a_good_backup_is_late_until_there_is_one(pool: PgPool) {
+    let mut bench = Bench::with_flags(pool, &NIGHTLY).await;
+    next_day(&bench, 12);
+    let it = bench.running("shop").await;
+    let late = async |bench: &Bench| policy(bench, &it).await["lateSince"].clone();
+    assert_eq!(late(&bench).await, Value::Null, "a new one owes none");
+    next_day(&bench, 3);
+    bench.until_backups(&it, 1).await;
+    assert_eq!(late(&bench).await, Value::Null);
+
+    // The next night's comes to nothing; the folder is a file.
+    let folder = bench.backup_folder(&it);
+    std::fs::rename(&folder, folder.with_extension("aside")).unwrap();
+    std::fs::write(&folder, "in the way").unwrap();
+    next_day(&bench, 3);
+    let backups = bench.until_backups(&it, 2).await;
+    assert_eq!(backups[0]["status"], "failed", "{:#}", backups[0]);
+    assert_eq!(late(&bench).await, backups[0]["createdAt"]);
+    std::fs::remove_file(&folder).unwrap();
+    std::fs::rename(folder.with_extension("aside"), &folder).unwrap();
+    bench.good(&it).await;
+    assert_eq!(late(&bench).await, Value::Null);
+
+    // Nobody is there to make the next one.
+    bench.t.kill().await;
+    next_day(&bench, 2);
+    let minute = i64::from(bench.t.clock.now().minute());
+    bench.t.clock.advance(TimeDelta::minutes(5 - minute));
+    assert_eq!(late(&bench).await, Value::Null, "it has some minutes");
+    next_day(&bench, 3);
+    let since = late(&bench).await;
+    assert!(since.as_str().unwrap().contains("T02:00:00"), "{since}");
+    let off = json!({"enabled": false, "schedule": null, "keep": null});
+    let set = bench.call("PUT", &it.path("backup-policy"), off).await;
+    assert_eq!(set.expect(200)["lateSince"], Value::Null);
+    bench.t = bench.t.another().await;
+}

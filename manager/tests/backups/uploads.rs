@@ -54,6 +54,59 @@ async fn a_downloaded_file_comes_back_and_is_restored(pool: PgPool) {
     assert_eq!(super::bench::credentials(&bench, &to), before);
 }
 
+#[sqlx::test(migrator = "openflow_manager::db::MIGRATOR")]
+async fn one_of_a_foreign_project_is_refused_while_that_is_here(pool: PgPool) {
+    let bench = quiet(pool).await;
+    let from = bench.running("theirs").await;
+    let file = archive(&bench, &from).await;
+    let mallory = bench.t.person("Mallory").await;
+    let own = bench.t.project(&mallory).await;
+    let path = format!("/api/v1/projects/{own}/instances");
+    let body = json!({"name": "mine", "subdomain": "mine"});
+    let made = bench.t.post(&path, &mallory.who, body).await.expect(201);
+    let it = It::of(&made);
+    let send = async || {
+        let path = it.path("backups/upload");
+        let headers = [("content-type", "application/gzip")];
+        let call = ("POST", &*path);
+        bench
+            .t
+            .raw(call, &mallory.who, &headers, file.clone())
+            .await
+            .0
+    };
+    let refused = (403, "backup.foreign_project");
+    assert_eq!(send().await.refusal(), refused);
+    // To download it takes a member, too.
+    bench.t.add_member(bench.project, &mallory, "viewer").await;
+    assert_eq!(send().await.refusal(), refused);
+    assert!(bench.files_of(&it).is_empty());
+    sqlx::query("update project_members set role = 'member' where user_id = $1")
+        .bind(mallory.id)
+        .execute(&bench.t.pool)
+        .await
+        .unwrap();
+    send().await.expect(201);
+}
+
+#[sqlx::test(migrator = "openflow_manager::db::MIGRATOR")]
+async fn the_project_in_a_manifest_cannot_be_exchanged(pool: PgPool) {
+    let bench = quiet(pool).await;
+    let it = bench.running("shop").await;
+    bench.good(&it).await;
+    let about: Value = sqlx::query_scalar("select about from backups")
+        .fetch_one(&bench.t.pool)
+        .await
+        .unwrap();
+    upload(&bench, &it, archive_saying(&about))
+        .await
+        .expect(201);
+    let mut forged = about.clone();
+    forged["projectId"] = json!(uuid::Uuid::now_v7());
+    let answer = upload(&bench, &it, archive_saying(&forged)).await;
+    assert_eq!(answer.refusal(), (409, "backup.wrong_key"));
+}
+
 fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut out = GzEncoder::new(Vec::new(), Compression::fast());
     out.write_all(bytes).unwrap();

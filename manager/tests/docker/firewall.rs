@@ -99,3 +99,20 @@ async fn the_rules_go_with_the_network() {
         assert!(!left.contains(&bridge), "{left}");
     }
 }
+
+/// The engine takes the way to its own chain out of the built-in one for a
+/// moment whenever a network is made: the other way has to be a closed door.
+#[tokio::test]
+async fn packets_are_judged_before_the_engine_lets_them_out() {
+    let host = Host::alone(|_| {}).await;
+    let bridge = bridge(&host);
+    let network = format!("openflow-test-{}", unique());
+    docker(&["network", "create", &network]);
+    docker(&["network", "rm", &network]);
+    let listed = run("iptables", &["-w", "5", "-S", "FORWARD"]).unwrap();
+    let place = |what: &str| listed.lines().position(|it| it.contains(what));
+    let judged = place(&format!("openflow:{bridge}:all:forward/openflow-forward"));
+    let let_out = place(&format!("-i {bridge} ! -o {bridge} -j ACCEPT"));
+    assert!(judged.is_some() && let_out.is_some(), "{listed}");
+    assert!(judged < let_out, "{listed}");
+}

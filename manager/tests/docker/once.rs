@@ -22,6 +22,7 @@ fn rehearsal(host: &Host, script: &str) -> Rehearsal {
         pids_max: spec.pids_max,
         tmp_bytes: spec.tmp_bytes,
         data_dir: spec.data_dir,
+        secrets_dir: None,
         user: spec.user,
         limit: Duration::from_secs(60),
     }

@@ -42,6 +42,7 @@ async fn rehearse(host: &Host, fill: impl FnOnce(&Path)) -> (Ended, Value) {
         pids_max: 256,
         tmp_bytes: 64 << 20,
         data_dir: spec.data_dir,
+        secrets_dir: None,
         user: spec.user,
         limit: Duration::from_secs(300),
     };

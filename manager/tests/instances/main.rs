@@ -15,6 +15,7 @@ mod feed;
 mod killed;
 mod lifecycle;
 mod live;
+mod made_for_restores;
 mod refusals;
 mod restores;
 mod secrecy;

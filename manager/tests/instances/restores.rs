@@ -19,7 +19,7 @@ use crate::support::instances::{Bench, It, eventually};
 
 const STEPS_MAX: usize = 60;
 
-fn ada(bench: &Bench) -> Actor {
+pub(crate) fn ada(bench: &Bench) -> Actor {
     Actor::User(UserActor {
         id: UserId(bench.ada.id),
         name: "Ada".to_owned(),
@@ -29,11 +29,11 @@ fn ada(bench: &Bench) -> Actor {
     })
 }
 
-fn instances(bench: &Bench) -> &Instances {
+pub(crate) fn instances(bench: &Bench) -> &Instances {
     &bench.t.core.instances
 }
 
-async fn begin(bench: &Bench, it: &It) -> Result<Restore, Error> {
+pub(crate) async fn begin(bench: &Bench, it: &It) -> Result<Restore, Error> {
     let new = NewRestore {
         source_kind: SourceKind::Snapshot,
         source_id: Uuid::now_v7(),
@@ -67,13 +67,13 @@ fn write_old(bench: &Bench, it: &It) {
 }
 
 /// `flows.json`, and whether `gone.json` is there.
-fn files(bench: &Bench, it: &It) -> (String, bool) {
+pub(crate) fn files(bench: &Bench, it: &It) -> (String, bool) {
     let folder = bench.folder(it);
     let flows = fs::read_to_string(folder.join("flows.json")).unwrap();
     (flows, folder.join("gone.json").exists())
 }
 
-async fn until_over(bench: &Bench, restore: &Restore) -> Value {
+pub(crate) async fn until_over(bench: &Bench, restore: &Restore) -> Value {
     eventually("the restore is over", async || {
         let view = bench
             .get(&format!("/api/v1/restores/{}", restore.id))
@@ -84,7 +84,7 @@ async fn until_over(bench: &Bench, restore: &Restore) -> Value {
     .await
 }
 
-fn leftovers(bench: &Bench) -> usize {
+pub(crate) fn leftovers(bench: &Bench) -> usize {
     let root = bench.t.data.path().join("instances");
     let names = fs::read_dir(root).unwrap();
     names

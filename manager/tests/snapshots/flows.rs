@@ -2,7 +2,7 @@
 use std::fs;
 
 use openflow_manager::{
-    crypto::node_red::{self, Credentials},
+    engines::{Credentials, node_red::credentials as node_red},
     kernel::Secret,
 };
 use serde_json::{Value, json};

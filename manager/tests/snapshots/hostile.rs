@@ -4,7 +4,7 @@ use std::{
     os::unix::fs::symlink,
 };
 
-use openflow_manager::{crypto::node_red, kernel::Secret};
+use openflow_manager::{engines::node_red::credentials as node_red, kernel::Secret};
 use serde_json::{Value, json};
 use sqlx::PgPool;
 

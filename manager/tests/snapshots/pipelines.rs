@@ -3,7 +3,7 @@ use sqlx::PgPool;
 use uuid::Uuid;
 
 use crate::{
-    flows::{deploy, flows, found, list, over, password},
+    flows::{deploy, flows, found, list, over, password, path_of, take},
     support::instances::{Bench, It},
 };
 
@@ -124,6 +124,51 @@ async fn a_stage_can_demand_an_owner(pool: PgPool) {
     let body = json!({"name": "Release", "stages": stages(&[(&dev, false), (&prod, false)])});
     let answer = bench.t.call("PUT", &path, &member.who, body).await;
     assert_eq!(answer.refusal(), (403, "project.role_required"));
+}
+
+#[sqlx::test(migrator = "openflow_manager::db::MIGRATOR")]
+async fn there_is_no_way_round_the_owner(pool: PgPool) {
+    let bench = Bench::new(pool).await;
+    let (dev, prod) = (bench.running("dev").await, bench.running("prod").await);
+    made(&bench, &[(&dev, false), (&prod, true)]).await;
+    // Another pipeline to the same instance, which demands nothing.
+    let body = json!({"name": "Fast", "stages": stages(&[(&dev, false), (&prod, false)])});
+    let fast = bench.post(&pipelines(&bench), body).await.expect(201);
+    let fast = format!("/api/v1/pipelines/{}/promote", fast["id"].as_str().unwrap());
+    deploy(&bench, &dev, &flows("new"), &password("sesame"));
+    deploy(&bench, &prod, &flows("old"), &password("prod"));
+    let (foreign, own) = (
+        take(&bench, &dev, "new").await,
+        take(&bench, &prod, "old").await,
+    );
+    let member = bench.t.person("Mo").await;
+    bench.t.add_member(bench.project, &member, "member").await;
+    let (to_prod, from_dev) = (
+        json!({"instanceId": prod.id}),
+        json!({"instanceId": dev.id}),
+    );
+    let into = path_of(&foreign, "/restore");
+    for query in ["?dryRun=true", ""] {
+        for (path, body) in [(&into, &to_prod), (&fast, &from_dev)] {
+            let path = format!("{path}{query}");
+            let answer = bench.t.post(&path, &member.who, body.clone()).await;
+            assert_eq!(answer.refusal(), (403, "project.role_required"), "{path}");
+        }
+    }
+    assert_eq!(found(&bench, &prod).0, flows("old"));
+    // Its own snapshots are a member's, and so is an instance without the demand.
+    for (snapshot, body) in [
+        (&own, Value::Null),
+        (&own, to_prod.clone()),
+        (&own, from_dev),
+    ] {
+        let path = path_of(snapshot, "/restore");
+        let begun = bench.t.post(&path, &member.who, body).await.expect(202);
+        assert_eq!(over(&bench, &begun).await["state"], "done");
+    }
+    let begun = bench.post(&into, to_prod).await.expect(202);
+    assert_eq!(over(&bench, &begun).await["state"], "done");
+    assert_eq!(found(&bench, &prod).0, flows("new"));
 }
 
 #[sqlx::test(migrator = "openflow_manager::db::MIGRATOR")]

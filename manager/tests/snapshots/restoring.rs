@@ -1,9 +1,13 @@
-use openflow_manager::runtime::{FakeProbe, Op};
+use openflow_manager::{
+    engines::node_red::credentials as node_red,
+    runtime::{FakeProbe, Op},
+};
 use serde_json::{Value, json};
 use sqlx::PgPool;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
-    flows::{deploy, flows, found, list, over, password, plan, restore, take},
+    flows::{deploy, flows, found, list, over, password, path_of, plan, restore, secret, take},
     support::instances::{Bench, eventually},
 };
 
@@ -123,6 +127,42 @@ async fn of_two_restores_at_once_one_is_refused(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "openflow_manager::db::MIGRATOR")]
+async fn flows_that_are_just_being_written_are_not_given_up_for_broken(pool: PgPool) {
+    let bench = Bench::new(pool).await;
+    let it = bench.running("wf1").await;
+    deploy(&bench, &it, &flows("a"), &password("one"));
+    let a = take(&bench, &it, "a").await;
+    let stop = CancellationToken::new();
+    let writer = {
+        let (stop, folder, secret) = (stop.clone(), bench.folder(&it), secret(&bench, &it));
+        tokio::task::spawn_blocking(move || {
+            while !stop.is_cancelled() {
+                let credentials = password("one");
+                // Each time anew: another initialization vector.
+                let file = node_red::seal(&secret, credentials.as_object().unwrap());
+                std::fs::write(folder.join("beside"), file).unwrap();
+                std::fs::rename(folder.join("beside"), folder.join("flows_cred.json")).unwrap();
+            }
+        })
+    };
+    let path = path_of(&a, "/restore?dryRun=true");
+    eventually("they are found being written", async || {
+        let answer = bench.post(&path, Value::Null).await;
+        if answer.status == 200 {
+            assert_eq!(answer.json["warnings"], json!([]));
+            return None;
+        }
+        assert_eq!(answer.refusal(), (503, "snapshot.busy"));
+        Some(())
+    })
+    .await;
+    stop.cancel();
+    writer.await.unwrap();
+    let begun = restore(&bench, &a, Value::Null).await.expect(202);
+    assert_eq!(over(&bench, &begun).await["state"], "done");
+}
+
+#[sqlx::test(migrator = "openflow_manager::db::MIGRATOR")]
 async fn a_stopped_instance_is_restored_and_stays_stopped(pool: PgPool) {
     let bench = Bench::new(pool).await;
     let it = bench.running("wf1").await;
@@ -135,7 +175,7 @@ async fn a_stopped_instance_is_restored_and_stays_stopped(pool: PgPool) {
     assert_eq!(over(&bench, &begun).await["state"], "done");
     bench.until(&it, "stopped").await;
     let file = std::fs::read(bench.folder(&it).join("flows_cred.json")).unwrap();
-    let opened = openflow_manager::crypto::node_red::open(&secret, &file).unwrap();
+    let opened = openflow_manager::engines::node_red::credentials::open(&secret, &file).unwrap();
     assert_eq!(Value::Object(opened), password("one"));
 }
 

@@ -4,7 +4,10 @@ use sqlx::PgPool;
 
 use crate::{
     flows::{deploy, flows, found, install, over, password, plan, restore, secret, take},
-    support::instances::{Bench, It},
+    support::{
+        hold::Hold,
+        instances::{Bench, It},
+    },
 };
 
 /// An instance of another project of Ada's.
@@ -76,6 +79,32 @@ async fn kept_credentials_win_where_there_are_some(pool: PgPool) {
         .map(|it| &it["id"])
         .collect();
     assert_eq!(missing, ["n1", "n2"]);
+}
+
+#[sqlx::test(migrator = "openflow_manager::db::MIGRATOR")]
+async fn the_credentials_that_are_kept_are_those_of_the_last_moment(pool: PgPool) {
+    let bench = Bench::new(pool).await;
+    let (dev, prod) = (bench.running("dev").await, bench.running("prod").await);
+    deploy(
+        &bench,
+        &dev,
+        &flows("new"),
+        &json!({"n1": {"token": "dev"}}),
+    );
+    deploy(&bench, &prod, &flows("old"), &password("before"));
+    let taken = take(&bench, &dev, "release").await;
+    // It is planned, and not yet begun.
+    let hold = Hold::at(&bench.t.pool, "insert on restores").await;
+    let body = json!({"instanceId": prod.id, "credentials": "keep"});
+    let (begun, ()) = tokio::join!(restore(&bench, &taken, body), async {
+        hold.reached().await;
+        deploy(&bench, &prod, &flows("late"), &password("changed"));
+        hold.release().await;
+    });
+    assert_eq!(over(&bench, &begun.expect(202)).await["state"], "done");
+    let mut expected = password("changed");
+    expected["n1"] = json!({"token": "dev"});
+    assert_eq!(found(&bench, &prod), (flows("new"), expected));
 }
 
 #[sqlx::test(migrator = "openflow_manager::db::MIGRATOR")]

@@ -5,6 +5,7 @@
 mod broker;
 mod builders;
 mod clock;
+pub(crate) mod hold;
 pub(crate) mod instances;
 pub(crate) mod relay;
 pub(crate) mod stream;
@@ -268,7 +269,8 @@ impl TestApp {
     pub(crate) async fn run(&self) {
         self.clock.run();
         let image = "openflow/node-red:5";
-        self.core.stacks.seed(image).await.unwrap();
+        let images = [("node-red", image)];
+        self.core.stacks.seed(&images).await.unwrap();
         self.core.spawn(&self.tasks, &self.stop);
     }
 

@@ -132,7 +132,8 @@ export interface paths {
         put?: never;
         /**
          * Fetches a backup's file back from the bucket
-         * @description For a file that is gone here: afterwards the backup can be restored and downloaded again.
+         * @description For a file that is gone here, or that a verification found damaged: afterwards the backup is good, and can be
+         *     restored and downloaded again. What is fetched takes the file's place only when it is the very one that was made.
          */
         post: operations["postBackupsByIdFetch"];
         delete?: never;
@@ -1250,6 +1251,7 @@ export interface components {
         };
         /** @description A copy of an instance's whole data folder. */
         Backup: {
+            archive: components["schemas"]["BackupArchive"];
             /** Format: date-time */
             createdAt: string;
             /**
@@ -1297,6 +1299,11 @@ export interface components {
             verification: components["schemas"]["BackupVerification"];
         };
         /**
+         * @description The archive in the folder of backups.
+         * @enum {string}
+         */
+        BackupArchive: "none" | "here" | "gone" | "damaged";
+        /**
          * Format: uuid
          * @description UUIDv7: sorts by the time it was drawn.
          */
@@ -1314,7 +1321,10 @@ export interface components {
         BackupOffsite: {
             /** Format: date-time */
             at?: string | null;
+            /** @description Why there is none; why the last fetch of it failed. */
             detail?: string | null;
+            /** @description It is being fetched back, or waits for that. */
+            fetching: boolean;
             status: components["schemas"]["OffsiteStatus"];
         };
         /** @description When an instance is backed up, and what is kept. */
@@ -1323,6 +1333,12 @@ export interface components {
             /** @description The instance has none of its own; these are the installation's settings. */
             inherited: boolean;
             keep?: components["schemas"]["BackupKeep"] | null;
+            /**
+             * Format: date-time
+             * @description Since when a good backup has been due that neither exists nor is under
+             *     way; `null`: none is late.
+             */
+            lateSince?: string | null;
             /**
              * Format: date-time
              * @description When its next backup is begun at the earliest.
@@ -1350,9 +1366,15 @@ export interface components {
         BackupStatus: "pending" | "running" | "good" | "partial" | "failed";
         /** @description Whether it was tried that the backup can be restored. */
         BackupVerification: {
-            /** Format: date-time */
+            /**
+             * Format: date-time
+             * @description When the last one was that came to a result.
+             */
             at?: string | null;
-            /** @description What was wrong. */
+            /**
+             * @description What it said; and of a later one that this host could not carry through
+             *     (Docker is away, no room), when it was and why.
+             */
             detail?: string | null;
             level?: components["schemas"]["VerificationLevel"] | null;
             status: components["schemas"]["VerificationStatus"];
@@ -1780,6 +1802,7 @@ export interface components {
         /** @description A list's JSON. */
         PageView_Backup: {
             items: {
+                archive: components["schemas"]["BackupArchive"];
                 /** Format: date-time */
                 createdAt: string;
                 /**

@@ -30,6 +30,8 @@ export const useProjectBackups = (projectId: MaybeRefOrGetter<string>) =>
 
 export const makeBackup = (instanceId: string) => call<Backup>('POST', apiPath('instances', instanceId, 'backups'))
 export const verifyBackup = (id: string) => call<Backup>('POST', apiPath('backups', id, 'verify'))
+/** The copy offsite takes the place of the file that is gone or damaged. */
+export const fetchBackup = (id: string) => call<Backup>('POST', apiPath('backups', id, 'fetch'))
 export const deleteBackup = (id: string) => call<undefined>('DELETE', apiPath('backups', id))
 export const restoreBackup = (id: string, body: BackupRestoreRequest) => call<Restore>('POST', apiPath('backups', id, 'restore'), { body })
 /** A link, so that the browser streams it to the disk. */

@@ -100,17 +100,6 @@ export function nextRun(schedule: Schedule, after: Date): Date | null {
   return null
 }
 
-/** The last run before `before`. */
-export function lastRun(schedule: Schedule, before: Date): Date | null {
-  const times = timesOf(schedule).reverse()
-  for (let index = 0, day = midnight(before); index < MAX_DAYS; index += 1, day -= DAY_MS) {
-    if (!runsOn(schedule, new Date(day))) continue
-    const time = times.find((one) => day + one < before.getTime())
-    if (time !== undefined) return new Date(day + time)
-  }
-  return null
-}
-
 const DAY_NAMES = ['Sunday', 'Monday', 'Tuesday', 'Wednesday', 'Thursday', 'Friday', 'Saturday']
 const MONTH_NAMES = [
   'January', 'February', 'March', 'April', 'May', 'June', 'July', 'August', 'September', 'October', 'November', 'December',

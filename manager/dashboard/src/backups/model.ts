@@ -1,7 +1,6 @@
 /** Backups in words, and whether an instance is protected. Pure. */
 import { formatBytes, formatDateTime, formatRelative, plural } from '@/ui/format'
 import type { Tone } from '@/ui/StatusBadge.vue'
-import { lastRun, parseCron } from './cron'
 import type { Backup, BackupPolicy, BackupStatus } from './types'
 
 interface Words {
@@ -43,10 +42,25 @@ export const offsiteWords = ({ offsite }: Pick<Backup, 'offsite'>): Words => OFF
 export const isMoving = ({ status, verification, offsite }: Backup): boolean =>
   ['pending', 'running'].includes(status) ||
   ['pending', 'running'].includes(verification.status) ||
-  ['pending', 'uploading'].includes(offsite.status)
+  ['pending', 'uploading'].includes(offsite.status) ||
+  offsite.fetching
+
+/** Whether it came to something that is worth a proof. */
+export const isUsable = ({ status }: Pick<Backup, 'status'>): boolean => status === 'good' || status === 'partial'
 
 /** Whether there is a finished archive to restore, verify or download. */
-export const isRestorable = ({ status }: Pick<Backup, 'status'>): boolean => status === 'good' || status === 'partial'
+export const isRestorable = (backup: Pick<Backup, 'status' | 'archive'>): boolean => isUsable(backup) && backup.archive === 'here'
+
+/** Whether the archive is missed here, and there is a copy of it. */
+export const isFetchable = ({ archive, offsite }: Pick<Backup, 'archive' | 'offsite'>): boolean =>
+  offsite.status === 'done' && !offsite.fetching && (archive === 'gone' || archive === 'damaged')
+
+/** What there is to say of the copy beside its status. */
+export function offsiteHint({ offsite }: Pick<Backup, 'offsite'>): string {
+  if (!offsite.detail || offsite.fetching) return ''
+  if (offsite.status === 'done') return `It could not be fetched: ${offsite.detail}`
+  return offsite.status === 'failed' ? offsite.detail : ''
+}
 
 export const backupName = ({ createdAt }: Pick<Backup, 'createdAt'>): string => `the backup of ${formatDateTime(new Date(createdAt))}`
 
@@ -67,37 +81,25 @@ export interface Protection {
   detail: string
 }
 
-/** A run takes its turn within the installation's window, and may be long: it is late only after that. */
-const GRACE_MS = 6 * 3_600_000
-
 /**
  * How well the instance is protected by the backups that are listed, newest first. A partial backup counts for nothing: it is not
  * listed as good. A warning comes before a lesser one.
  */
-export function protection(backups: readonly Backup[], policy: BackupPolicy | undefined, instanceSince: Date, now: Date): Protection {
+export function protection(backups: readonly Backup[], policy: BackupPolicy | undefined, now: Date): Protection {
   const good = backups.find(({ status }) => status === 'good')
   const refuted = good?.verification.status === 'failed'
   if (refuted) {
     return { tone: 'bad', title: 'The last backup did not pass its verification.', detail: good.verification.detail || 'Make a new one and verify it.' }
   }
   const age = good ? `The last good one is from ${formatRelative(new Date(good.createdAt), now)}.` : 'There is no good one.'
-  const due = policy?.enabled ? dueRun(policy, now) : null
-  const since = good ? new Date(good.createdAt) : instanceSince
-  if (due && since < due) {
+  if (policy?.lateSince) {
     const [latest] = backups
     const reason = latest?.status === 'failed' && latest.detail ? ` The last try failed: ${latest.detail}` : ''
-    return { tone: 'bad', title: `No good backup since ${formatRelative(due, now)}, when one was due.`, detail: `${age}${reason}` }
+    return { tone: 'bad', title: `No good backup since ${formatRelative(new Date(policy.lateSince), now)}, when one was due.`, detail: `${age}${reason}` }
   }
   if (policy && !policy.enabled) return { tone: 'warn', title: 'Scheduled backups are off.', detail: good ? age : 'There is no backup.' }
   if (!good) return { tone: 'warn', title: 'There is no backup yet.', detail: 'Make one now, or wait for the schedule.' }
   return { tone: 'ok', title: age.replace('The last good one', 'The last good backup'), detail: '' }
-}
-
-/** The last run that should be over by now; null when the schedule is not known. */
-function dueRun(policy: BackupPolicy, now: Date): Date | null {
-  const schedule = policy.schedule ? parseCron(policy.schedule) : null
-  if (schedule && typeof schedule !== 'string') return lastRun(schedule, new Date(now.getTime() - GRACE_MS))
-  return null
 }
 
 /** `7 daily, 4 weekly, 6 monthly`. */

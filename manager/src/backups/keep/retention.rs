@@ -78,14 +78,14 @@ mod tests {
     fn backup(at: &str, trigger: Trigger, status: BackupStatus) -> Backup {
         use crate::{
             backups::{policies::Candidate, service::pending},
+            engines::Engine,
             kernel::{InstanceId, ProjectId},
-            stacks::Engine,
         };
         let of = Candidate {
             instance: InstanceId::new(),
             project: ProjectId::new(),
             name: "Shop".to_owned(),
-            engine: Engine::NodeRed,
+            engine: Engine::default(),
             engine_version: String::new(),
             policy: None,
             counted_from: day(at),

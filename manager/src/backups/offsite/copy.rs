@@ -5,7 +5,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::store;
 use crate::{
-    backups::{Backup, Backups, Error},
+    backups::{
+        Backup, Backups, Error,
+        ending::{Copied, Ending, What},
+        store as backups,
+    },
     kernel::BackupId,
     offsite::{self, Offsite, Upload, UploadState, Watch},
 };
@@ -15,28 +19,69 @@ use crate::{
 const NOTED_EVERY: Duration = Duration::from_secs(2);
 
 impl Backups {
-    /// One turn of all that is to be done with the bucket, until nothing waits
-    /// or `stop`. Only the leader calls it, and not twice at once.
-    pub(in crate::backups) async fn turn_to_bucket(self, stop: CancellationToken) {
-        let Some(offsite) = self.parts.offsite.clone() else {
-            return;
-        };
-        let work = async {
-            self.delete_leftovers(&offsite, &stop).await?;
-            self.fetch_wanted(&offsite, &stop).await?;
-            self.queue_copies().await?;
-            while !stop.is_cancelled() && self.copy_next(&offsite, &stop).await? {}
-            Ok::<_, Error>(())
-        };
-        if let Err(error) = work.await {
+    /// One turn of all that is to be done with the bucket, until nothing waits,
+    /// `stop`, or something that could not be noted, which it gives back. Only
+    /// the leader calls it, not twice at once, and not before that is noted.
+    pub(in crate::backups) async fn turn_to_bucket(
+        self,
+        stop: CancellationToken,
+    ) -> Option<Ending> {
+        let offsite = self.parts.offsite.clone()?;
+        let turn = self.take_turn(&offsite, &stop).await;
+        turn.unwrap_or_else(|error| {
             tracing::warn!(%error, "backups: cannot look at what belongs into the bucket: {error}");
+            None
+        })
+    }
+
+    async fn take_turn(
+        &self,
+        offsite: &Offsite,
+        stop: &CancellationToken,
+    ) -> Result<Option<Ending>, Error> {
+        self.delete_leftovers(offsite, stop).await?;
+        let unnoted = self.fetch_wanted(offsite, stop).await?;
+        if unnoted.is_some() {
+            return Ok(unnoted);
         }
+        self.queue_copies().await?;
+        while !stop.is_cancelled() {
+            let mut tx = self.parts.db.begin_system().await?;
+            let claimed = store::claim(&mut tx, self.now()).await?;
+            tx.commit().await?;
+            let Some((backup, before)) = claimed else {
+                break;
+            };
+            let copied = self.copy(offsite, &backup, before, stop).await;
+            let copied = copied.unwrap_or_else(|error| match error {
+                Error::Offsite(offsite::Error::Stopped) => Copied::Released,
+                error => {
+                    tracing::warn!(backup.id = %backup.id, %error, "the backup {} could not be copied to {}: {error}", backup.title(), offsite.name());
+                    Copied::Failed(error.to_string())
+                }
+            });
+            let unnoted = self.noted(self.ending(&backup, What::Copied(copied))).await;
+            if unnoted.is_some() {
+                return Ok(unnoted);
+            }
+        }
+        Ok(None)
+    }
+
+    /// After a turn that fell over: what it was copying is tried again later.
+    pub(in crate::backups) async fn drop_copies(&self, why: &str) -> Result<(), Error> {
+        let mut tx = self.parts.db.begin_system().await?;
+        store::failed(&mut tx, None, why, self.now()).await?;
+        Ok(tx.commit().await?)
     }
 
     /// Before anything is copied by a new leader.
     pub(in crate::backups) async fn release_copies(&self) -> Result<(), Error> {
         let mut tx = self.parts.db.begin_system().await?;
-        store::release(&mut tx).await?;
+        store::release(&mut tx, None).await?;
+        if self.parts.offsite.is_none() {
+            store::drop_fetches(&mut tx).await?;
+        }
         Ok(tx.commit().await?)
     }
 
@@ -47,27 +92,37 @@ impl Backups {
         Ok(tx.commit().await?)
     }
 
-    /// Whether there was one.
-    async fn copy_next(&self, offsite: &Offsite, stop: &CancellationToken) -> Result<bool, Error> {
+    pub(in crate::backups) async fn note_copied(
+        &self,
+        it: &Ending,
+        copied: &Copied,
+    ) -> Result<(), Error> {
+        let id = it.backup.id;
         let mut tx = self.parts.db.begin_system().await?;
-        let claimed = store::claim(&mut tx, self.now()).await?;
-        tx.commit().await?;
-        let Some((backup, before)) = claimed else {
-            return Ok(false);
-        };
-        match self.copy(offsite, &backup, before, stop).await {
-            Ok(bytes) => {
-                tracing::info!(backup.id = %backup.id, "the backup {} was copied to {}: {bytes} bytes", backup.title(), offsite.name());
-            }
-            Err(Error::Offsite(offsite::Error::Stopped)) => self.release_copies().await?,
-            Err(error) => {
-                tracing::warn!(backup.id = %backup.id, %error, "the backup {} could not be copied to {}: {error}", backup.title(), offsite.name());
-                let mut tx = self.parts.db.begin_system().await?;
-                store::failed(&mut tx, backup.id, &error.to_string(), self.now()).await?;
+        match copied {
+            Copied::Done { key, bytes } => {
+                if !store::done(&mut tx, id, it.at).await? {
+                    let known = backups::get(&mut tx, id).await?;
+                    drop(tx);
+                    return self.not_copied(known, key).await;
+                }
                 tx.commit().await?;
+                tracing::info!(backup.id = %id, "the backup {} was copied offsite: {bytes} bytes", it.backup.title());
+                return Ok(());
             }
+            Copied::Failed(why) => store::failed(&mut tx, Some(id), why, it.at).await?,
+            Copied::Released => store::release(&mut tx, Some(id)).await?,
         }
-        Ok(true)
+        Ok(tx.commit().await?)
+    }
+
+    /// Deleted meanwhile, when there was no object to delete yet; or the
+    /// database took it before.
+    async fn not_copied(&self, known: Option<Backup>, key: &str) -> Result<(), Error> {
+        match (known, &self.parts.offsite) {
+            (None, Some(offsite)) => Ok(offsite.delete(key).await?),
+            _ => Ok(()),
+        }
     }
 
     async fn copy(
@@ -76,7 +131,7 @@ impl Backups {
         backup: &Backup,
         before: Option<UploadState>,
         stop: &CancellationToken,
-    ) -> Result<u64, Error> {
+    ) -> Result<Copied, Error> {
         drop(self.file_of(backup).await?); // it is there
         let name = backup.file_name.as_deref().ok_or(Error::NothingInIt)?;
         let key = offsite.key(&format!("{}/{name}", backup.instance));
@@ -113,17 +168,10 @@ impl Backups {
         if put.is_err()
             && let Some(state) = noting.skipped.take()
         {
-            noting.note(&state).await?;
+            // At worst, those parts are sent again.
+            drop(noting.note(&state).await);
         }
-        let bytes = put?;
-        let mut tx = self.parts.db.begin_system().await?;
-        let wanted = store::done(&mut tx, backup.id, self.now()).await?;
-        tx.commit().await?;
-        if !wanted {
-            // Deleted meanwhile, when there was no object to delete yet.
-            offsite.delete(&key).await?;
-        }
-        Ok(bytes)
+        Ok(Copied::Done { bytes: put?, key })
     }
 }
 

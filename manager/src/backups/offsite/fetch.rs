@@ -12,7 +12,9 @@ use crate::{
     audit,
     backups::{
         Backup, Backups, Error, OffsiteStatus,
+        ending::{Ending, What},
         files::{blocking, remove_file},
+        store as backups,
     },
     identity::Role,
     kernel::{Actor, BackupId},
@@ -21,7 +23,7 @@ use crate::{
 
 impl Backups {
     /// A member asks for the file of a backup to be fetched back from the
-    /// bucket. The leader does it; fine when the file is there.
+    /// bucket. The leader does it; fine when the file is there and whole.
     pub(in crate::backups) async fn fetch(
         &self,
         actor: &Actor,
@@ -29,6 +31,7 @@ impl Backups {
     ) -> Result<Backup, Error> {
         let (mut tx, backup) = self.open(actor, id, Role::Member).await?;
         match self.file_of(&backup).await {
+            Ok(_) if backup.is_damaged() => {}
             Ok(_) => return Ok(backup),
             Err(Error::FileGone(_)) => {}
             Err(error) => return Err(error),
@@ -43,17 +46,22 @@ impl Backups {
         if key.ends_with(Offsite::SEALED) {
             return Err(Error::CopyEncrypted(key.clone()));
         }
+        if backup.offsite.fetching {
+            return Ok(backup);
+        }
         store::want_fetch(&mut tx, id).await?;
         audit::record(&mut tx, actor, self.now(), backup.event("backup.fetch")).await?;
+        let backup = backups::get(&mut tx, id).await?.ok_or(Error::NotFound)?;
         tx.commit().await?;
         Ok(backup)
     }
 
+    /// Gives back what could not be noted.
     pub(super) async fn fetch_wanted(
         &self,
         offsite: &Offsite,
         stop: &CancellationToken,
-    ) -> Result<(), Error> {
+    ) -> Result<Option<Ending>, Error> {
         while !stop.is_cancelled() {
             let mut tx = self.parts.db.begin_system().await?;
             let next = store::next_fetch(&mut tx).await?;
@@ -61,19 +69,41 @@ impl Backups {
             let Some(backup) = next else { break };
             let fetched = tokio::select! {
                 fetched = self.fetch_one(offsite, &backup) => fetched,
-                () = stop.cancelled() => return Ok(()),
+                () = stop.cancelled() => return Ok(None),
             };
-            let why_not = fetched.err().map(|it| it.to_string());
-            if let Some(error) = &why_not {
-                tracing::warn!(backup.id = %backup.id, "the backup {} could not be fetched: {error}", backup.title());
+            let fetched = fetched.map_err(|error| {
+                tracing::warn!(backup.id = %backup.id, %error, "the backup {} could not be fetched: {error}", backup.title());
+                error.to_string()
+            });
+            let ending = self.ending(&backup, What::Fetched(fetched));
+            let unnoted = self.noted(ending).await;
+            if unnoted.is_some() {
+                return Ok(unnoted);
             }
-            let mut tx = self.parts.db.begin_system().await?;
-            store::fetched(&mut tx, backup.id, why_not.as_deref()).await?;
-            tx.commit().await?;
         }
-        Ok(())
+        Ok(None)
     }
 
+    pub(in crate::backups) async fn note_fetched(
+        &self,
+        it: &Ending,
+        fetched: &Result<(), String>,
+    ) -> Result<(), Error> {
+        let id = it.backup.id;
+        let mut tx = self.parts.db.begin_system().await?;
+        let is_there = match fetched {
+            Ok(()) => store::fetched(&mut tx, id, it.at).await?,
+            Err(why) => store::not_fetched(&mut tx, id, why).await?,
+        };
+        tx.commit().await?;
+        match is_there {
+            true => Ok(()),
+            false => self.remove_file_of(&it.backup).await,
+        }
+    }
+
+    /// The file that is here stays until the one that is fetched is known to be
+    /// the very one that was made.
     async fn fetch_one(&self, offsite: &Offsite, backup: &Backup) -> Result<(), Error> {
         let key = backup.offsite.key.as_deref().ok_or(Error::NoCopy)?;
         let name = backup.file_name.clone().ok_or(Error::NothingInIt)?;

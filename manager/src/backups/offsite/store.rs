@@ -53,81 +53,81 @@ fn state(value: Option<Value>) -> Option<UploadState> {
     value.and_then(|it| serde_json::from_value(it).ok())
 }
 
-/// Where the copy will be, before anything is sent; `false` when it is no
-/// longer wanted.
+/// Changes a backup that is being copied; `false` when that is no longer
+/// wanted. The query macros take literals only.
+macro_rules! change_uploading {
+    ($conn:expr, $id:expr, $set:literal $(, $arg:expr)* $(,)?) => {
+        sqlx::query!(
+            "update backups set " + $set + " where id = $1 and offsite_status = 'uploading'",
+            $id.0
+            $(, $arg)*
+        )
+        .execute($conn)
+        .await
+        .map(|it| it.rows_affected() > 0)
+    };
+}
+
+/// Where the copy will be, before anything is sent.
 pub(super) async fn set_key(
     conn: &mut PgConnection,
     id: BackupId,
     key: &str,
 ) -> sqlx::Result<bool> {
-    let result = sqlx::query!(
-        "update backups set offsite_key = $2 where id = $1 and offsite_status = 'uploading'",
-        id.0,
-        key,
-    )
-    .execute(conn)
-    .await?;
-    Ok(result.rows_affected() > 0)
+    change_uploading!(conn, id, "offsite_key = $2", key)
 }
 
-/// How far the upload is; `false` when it is no longer wanted.
+/// How far the upload is.
 pub(super) async fn keep_state(
     conn: &mut PgConnection,
     id: BackupId,
     it: &UploadState,
 ) -> sqlx::Result<bool> {
-    let result = sqlx::query!(
-        "update backups set offsite_state = $2 where id = $1 and offsite_status = 'uploading'",
-        id.0,
-        serde_json::json!(it),
-    )
-    .execute(conn)
-    .await?;
-    Ok(result.rows_affected() > 0)
+    change_uploading!(conn, id, "offsite_state = $2", serde_json::json!(it))
 }
 
-/// The copy is there; `false` when it is no longer wanted.
+/// The copy is there.
 pub(super) async fn done(
     conn: &mut PgConnection,
     id: BackupId,
-    now: DateTime<Utc>,
+    at: DateTime<Utc>,
 ) -> sqlx::Result<bool> {
-    let result = sqlx::query!(
-        "update backups set offsite_status = 'done', offsite_detail = null, offsite_at = $2, offsite_state = null,
-                offsite_retry_at = null, offsite_attempts = 0
-         where id = $1 and offsite_status = 'uploading'",
-        id.0,
-        now,
+    change_uploading!(
+        conn,
+        id,
+        "offsite_status = 'done', offsite_detail = null, offsite_at = $2, offsite_state = null,
+         offsite_retry_at = null, offsite_attempts = 0",
+        at,
     )
-    .execute(conn)
-    .await?;
-    Ok(result.rows_affected() > 0)
 }
 
-/// It is tried again after so long for each attempt, at most an hour.
+/// One, or all that are being copied. It is tried again after so long for each
+/// attempt, at most an hour.
 pub(super) async fn failed(
     conn: &mut PgConnection,
-    id: BackupId,
+    one: Option<BackupId>,
     why: &str,
-    now: DateTime<Utc>,
+    at: DateTime<Utc>,
 ) -> sqlx::Result<()> {
     sqlx::query!(
         "update backups set offsite_status = 'failed', offsite_detail = $2, offsite_at = $3::timestamptz,
                 offsite_retry_at = $3::timestamptz + least(power(2, least(offsite_attempts, 10)), 60) * interval '1 minute'
-         where id = $1 and offsite_status = 'uploading'",
-        id.0,
+         where offsite_status = 'uploading' and ($1::uuid is null or id = $1)",
+        one.map(|it| it.0),
         why,
-        now,
+        at,
     )
     .execute(conn)
     .await?;
     Ok(())
 }
 
-/// What was being copied waits for the next leader.
-pub(super) async fn release(conn: &mut PgConnection) -> sqlx::Result<()> {
+/// What is being copied, one or all, waits for the next leader.
+pub(super) async fn release(conn: &mut PgConnection, one: Option<BackupId>) -> sqlx::Result<()> {
     sqlx::query!(
-        "update backups set offsite_status = 'pending', offsite_retry_at = null where offsite_status = 'uploading'"
+        "update backups set offsite_status = 'pending', offsite_retry_at = null
+         where offsite_status = 'uploading' and ($1::uuid is null or id = $1)",
+        one.map(|it| it.0),
     )
     .execute(conn)
     .await?;
@@ -166,7 +166,8 @@ pub(super) async fn gone(
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
     sqlx::query!(
-        "update backups set offsite_status = 'off', offsite_detail = $2, offsite_at = $3, offsite_key = null
+        "update backups set offsite_status = 'off', offsite_detail = $2, offsite_at = $3, offsite_key = null,
+                fetch_wanted = false
          where id = $1 and offsite_status = 'done'",
         id.0,
         why,
@@ -247,9 +248,11 @@ pub(super) async fn want_fetch(conn: &mut PgConnection, id: BackupId) -> sqlx::R
     Ok(())
 }
 
+/// A file is not replaced while it is verified.
 pub(super) async fn next_fetch(conn: &mut PgConnection) -> sqlx::Result<Option<Backup>> {
     let id = sqlx::query_scalar!(
-        "select id from backups where fetch_wanted and offsite_status = 'done' and file_name is not null order by id limit 1"
+        "select id from backups where fetch_wanted and offsite_status = 'done' and file_name is not null
+           and verification_status <> 'running' order by id limit 1"
     )
     .fetch_optional(&mut *conn)
     .await?;
@@ -259,18 +262,58 @@ pub(super) async fn next_fetch(conn: &mut PgConnection) -> sqlx::Result<Option<B
     }
 }
 
-/// It is over; why it did not go well.
+/// The file is in its place, the very one that was made and read back; `false`
+/// when its backup was deleted. One that was damaged is good again: only good
+/// ones are copied.
 pub(super) async fn fetched(
     conn: &mut PgConnection,
     id: BackupId,
-    why_not: Option<&str>,
-) -> sqlx::Result<()> {
-    sqlx::query!(
-        "update backups set fetch_wanted = false, offsite_detail = $2 where id = $1",
+    at: DateTime<Utc>,
+) -> sqlx::Result<bool> {
+    let result = sqlx::query!(
+        "update backups set fetch_wanted = false, offsite_detail = null,
+                status = case status when 'failed' then 'good' else status end,
+                detail = case status when 'failed' then null else detail end,
+                finished_at = case status when 'failed' then null else finished_at end
+         where id = $1",
         id.0,
-        why_not,
+    )
+    .execute(&mut *conn)
+    .await?;
+    // What was said of the file that was here before.
+    sqlx::query!(
+        "update backups set verification_detail = null, verification_at = $2,
+                verification_status = case verification_status when 'failed' then 'good' else verification_status end,
+                verification_before = case verification_before when 'failed' then 'good' else verification_before end
+         where id = $1 and verification_level = 'read' and 'failed' in (verification_status, verification_before)",
+        id.0,
+        at,
     )
     .execute(conn)
     .await?;
+    Ok(result.rows_affected() > 0)
+}
+
+/// Why it did not go well; `false` when its backup was deleted.
+pub(super) async fn not_fetched(
+    conn: &mut PgConnection,
+    id: BackupId,
+    why: &str,
+) -> sqlx::Result<bool> {
+    let result = sqlx::query!(
+        "update backups set fetch_wanted = false, offsite_detail = $2 where id = $1",
+        id.0,
+        why,
+    )
+    .execute(conn)
+    .await?;
+    Ok(result.rows_affected() > 0)
+}
+
+/// There is no bucket any more to fetch anything from.
+pub(super) async fn drop_fetches(conn: &mut PgConnection) -> sqlx::Result<()> {
+    sqlx::query!("update backups set fetch_wanted = false where fetch_wanted")
+        .execute(conn)
+        .await?;
     Ok(())
 }

@@ -30,6 +30,9 @@ struct PolicyView {
     inherited: bool,
     /// When its next backup is begun at the earliest.
     next_at: Option<DateTime<Utc>>,
+    /// Since when a good backup has been due that neither exists nor is under
+    /// way; `null`: none is late.
+    late_since: Option<DateTime<Utc>>,
 }
 
 impl From<PolicyInForce> for PolicyView {
@@ -40,6 +43,7 @@ impl From<PolicyInForce> for PolicyView {
             keep: it.policy.keep,
             inherited: it.inherited,
             next_at: it.next_at,
+            late_since: it.late_since,
         }
     }
 }

@@ -3,8 +3,8 @@ use chrono::{DateTime, Utc};
 use crate::{
     backups::{Error, Keep, Policy, Schedule, Settings},
     crypto,
+    engines::Engine,
     kernel::{InstanceId, ProjectId},
-    stacks::Engine,
 };
 
 const KEEP_MAX: u32 = 1000;
@@ -44,6 +44,9 @@ pub(in crate::backups) struct PolicyInForce {
     /// It is the installation's.
     pub(in crate::backups) inherited: bool,
     pub(in crate::backups) next_at: Option<DateTime<Utc>>,
+    /// Since when a good backup has been due that neither exists nor is under
+    /// way.
+    pub(in crate::backups) late_since: Option<DateTime<Utc>>,
 }
 
 /// An instance that may have its turn.

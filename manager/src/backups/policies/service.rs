@@ -1,3 +1,4 @@
+use chrono::TimeDelta;
 use serde_json::json;
 use sqlx::PgConnection;
 
@@ -10,6 +11,9 @@ use crate::{
     kernel::{Actor, InstanceId},
 };
 
+/// A turn that was not begun so long after its time was missed.
+const BEGUN_WITHIN: TimeDelta = TimeDelta::minutes(10);
+
 impl Backups {
     pub(super) async fn policy(
         &self,
@@ -18,7 +22,7 @@ impl Backups {
     ) -> Result<PolicyInForce, Error> {
         let (mut tx, _) = self.parts.instances.open(actor, id, Role::Viewer).await?;
         let it = candidate(&mut tx, id).await?;
-        Ok(self.in_force(it))
+        self.in_force(&mut tx, it).await
     }
 
     /// Gives the instance a policy of its own, or with `None` the
@@ -33,7 +37,7 @@ impl Backups {
         let (mut tx, instance) = self.parts.instances.open_live(actor, id).await?;
         let before = candidate(&mut tx, id).await?;
         if before.policy == policy {
-            return Ok(self.in_force(before));
+            return self.in_force(&mut tx, before).await;
         }
         let now = self.now();
         let key = (id, instance.project);
@@ -43,26 +47,31 @@ impl Backups {
         }
         // A new time of the day is no missed turn of the old one.
         if times(&before.policy) != times(&policy) {
-            store::set_turn(&mut tx, key, now).await?;
+            store::set_turn(&mut tx, key, now, false).await?;
         }
         audit::record(&mut tx, actor, now, event(&instance, policy.as_ref())).await?;
         let after = candidate(&mut tx, id).await?;
+        let after = self.in_force(&mut tx, after).await?;
         tx.commit().await?;
-        Ok(self.in_force(after))
+        Ok(after)
     }
 
-    fn in_force(&self, it: Candidate) -> PolicyInForce {
-        let settings = &self.parts.settings;
-        let next_at = it.next_turn(settings).map(|at| at.max(self.now()));
-        PolicyInForce {
+    async fn in_force(&self, tx: &mut PgConnection, it: Candidate) -> Result<PolicyInForce, Error> {
+        let (settings, now) = (&self.parts.settings, self.now());
+        let turn = it.next_turn(settings);
+        let last = store::last_turn(tx, it.instance).await?;
+        let missed = turn.filter(|at| *at < now - BEGUN_WITHIN);
+        let late_since = last.in_vain.or(missed);
+        Ok(PolicyInForce {
             inherited: it.policy.is_none(),
             policy: it.policy.unwrap_or_else(|| Policy {
                 enabled: settings.schedule.is_some(),
                 schedule: settings.schedule.as_ref().map(ToString::to_string),
                 keep: Some(settings.keep),
             }),
-            next_at,
-        }
+            next_at: turn.map(|at| at.max(now)),
+            late_since: late_since.filter(|_| turn.is_some() && !last.under_way),
+        })
     }
 }
 

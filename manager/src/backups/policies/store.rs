@@ -4,8 +4,8 @@ use sqlx::PgConnection;
 use super::Candidate;
 use crate::{
     backups::{Keep, Policy},
+    engines::Engine,
     kernel::{InstanceId, ProjectId},
-    stacks::Engine,
 };
 
 fn bad(column: &'static str) -> sqlx::Error {
@@ -140,20 +140,49 @@ pub(super) async fn delete(conn: &mut PgConnection, id: InstanceId) -> sqlx::Res
     Ok(())
 }
 
-/// The instance has had its turn, or its turns are counted anew from `at`.
+/// The instance has had its turn at `at` (`taken`), or its turns are counted
+/// anew from there.
 pub(in crate::backups) async fn set_turn(
     conn: &mut PgConnection,
     (instance, project): (InstanceId, ProjectId),
     at: DateTime<Utc>,
+    taken: bool,
 ) -> sqlx::Result<()> {
     sqlx::query!(
-        "insert into backup_turns (instance_id, project_id, at) values ($1, $2, $3)
-         on conflict (instance_id) do update set at = excluded.at",
+        "insert into backup_turns (instance_id, project_id, at, taken) values ($1, $2, $3, $4)
+         on conflict (instance_id) do update set at = excluded.at, taken = excluded.taken",
         instance.0,
         project.0,
         at,
+        taken,
     )
     .execute(conn)
     .await?;
     Ok(())
+}
+
+/// What came of an instance's last turn.
+pub(super) struct LastTurn {
+    /// When it was, if there is no good backup from since then.
+    pub(super) in_vain: Option<DateTime<Utc>>,
+    /// A backup of the instance waits or runs.
+    pub(super) under_way: bool,
+}
+
+pub(super) async fn last_turn(conn: &mut PgConnection, id: InstanceId) -> sqlx::Result<LastTurn> {
+    let in_vain = sqlx::query_scalar!(
+        "select at from backup_turns t where instance_id = $1 and taken
+           and not exists (select 1 from backups b where b.instance_id = t.instance_id and b.status = 'good'
+                             and b.trigger <> 'upload' and t.at <= b.created_at)",
+        id.0
+    )
+    .fetch_optional(&mut *conn)
+    .await?;
+    let under_way = sqlx::query_scalar!(
+        r#"select exists (select 1 from backups where instance_id = $1 and status in ('pending', 'running')) as "it!""#,
+        id.0
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(LastTurn { in_vain, under_way })
 }

@@ -1,21 +1,22 @@
-use std::{fs, fs::File, io::ErrorKind};
+use std::fs::File;
 
 use chrono::TimeDelta;
-use openflow_archive::{Error as ArchiveError, Limits, Progress, UnpackOptions, unpack};
+use openflow_archive::{
+    Error as ArchiveError, Limits, Progress, UnpackOptions, remove_tree, unpack,
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{Judgement, judge, store};
 use crate::{
-    audit,
     backups::{
-        Backup, Backups, Error, VerificationLevel as Level, VerificationStatus as Status,
-        files::blocking, model::ENTRIES_MAX,
+        Backup, Backups, Error,
+        ending::{Ending, Verified, What},
+        files::blocking,
+        model::ENTRIES_MAX,
     },
     instances::DataCopy,
-    kernel::Actor,
 };
 
-const ACTOR: Actor = Actor::System("backups.rehearse");
 const THREADS_MAX: usize = 2;
 /// Before another try of what could not be rehearsed for reasons of its own.
 const RETRY_AFTER: TimeDelta = TimeDelta::hours(6);
@@ -48,16 +49,29 @@ impl Backups {
         Ok(tx.commit().await?)
     }
 
-    /// Unpacks the backup, starts an engine on it, and notes what came of it.
-    /// Whatever happens, nothing of it stays.
-    pub(in crate::backups) async fn rehearse(self, backup: Backup, stop: CancellationToken) {
+    /// Unpacks the backup, starts an engine on it, and notes what came of it, or
+    /// gives back what could not be noted. Whatever happens, nothing of the copy
+    /// stays.
+    pub(in crate::backups) async fn rehearse(
+        self,
+        backup: Backup,
+        stop: CancellationToken,
+    ) -> Option<Ending> {
         let judged = self.try_rehearse(&backup, &stop).await;
         if let Err(error) = self.remove_rehearsal(&backup).await {
             tracing::warn!(backup.id = %backup.id, %error, "cannot remove a rehearsal's folder; the next leader does: {error}");
         }
-        if let Err(error) = self.note_rehearsal(&backup, judged).await {
-            tracing::warn!(backup.id = %backup.id, %error, "cannot note a rehearsal: {error}");
-        }
+        let verified = match judged {
+            Ok(Judgement::Lives(words)) => Verified::Lives(words),
+            Ok(Judgement::Fails(words)) => Verified::Fails(words),
+            Ok(Judgement::Unable(why)) => Verified::Unable(why),
+            Err(End::Unable(error)) => Verified::Unable(error.to_string()),
+            Err(End::Archive { why, damaged }) => Verified::Unreadable { why, damaged },
+            Err(End::Stopped) => Verified::Released,
+        };
+        tell(&backup, &verified);
+        self.noted(self.ending(&backup, What::Verified(verified)))
+            .await
     }
 
     async fn try_rehearse(
@@ -135,58 +149,25 @@ impl Backups {
 
     async fn remove_rehearsal(&self, backup: &Backup) -> Result<(), Error> {
         let folder = self.folder.rehearsal(backup.id);
-        blocking(move || match fs::remove_dir_all(folder) {
-            Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        })
-        .await
+        blocking(move || remove_tree(&folder)).await
     }
+}
 
-    async fn note_rehearsal(
-        &self,
-        backup: &Backup,
-        judged: Result<Judgement, End>,
-    ) -> Result<(), Error> {
-        let (outcome, detail) = match judged {
-            Err(End::Stopped) => return self.release_verifications().await,
-            Err(End::Archive { why, damaged }) => {
-                return self.note_reading(backup, Err((why, damaged))).await;
-            }
-            Ok(Judgement::Lives(words)) => ((Status::Good, Level::Rehearsed), words),
-            Ok(Judgement::Fails(words)) => ((Status::Failed, Level::Rehearsed), words),
-            Ok(Judgement::Unable(words)) => (unable(backup), not_rehearsed(&words)),
-            Err(End::Unable(error)) => (unable(backup), not_rehearsed(&error.to_string())),
-        };
-        let now = self.now();
-        let mut tx = self.parts.db.begin_system().await?;
-        match outcome {
-            (Status::Good, Level::Rehearsed) => {
-                tracing::info!(backup.id = %backup.id, "the backup {} was rehearsed: {detail}", backup.title());
-            }
-            (Status::Failed, _) => {
-                tracing::warn!(backup.id = %backup.id, "an instance would not live with the backup {}: {detail}", backup.title());
-                let why = serde_json::json!({"instanceId": backup.instance, "why": detail});
-                let event = backup.event("backup.not_verified").with(why);
-                audit::record(&mut tx, &ACTOR, now, event).await?;
-            }
-            _ => {
-                tracing::warn!(backup.id = %backup.id, "the backup {} was {detail}", backup.title());
-            }
+fn tell(backup: &Backup, verified: &Verified) {
+    let title = backup.title();
+    match verified {
+        Verified::Lives(words) => {
+            tracing::info!(backup.id = %backup.id, "the backup {title} was rehearsed: {words}");
         }
-        let detail = (!detail.is_empty()).then_some(detail.as_str());
-        store::end(&mut tx, backup.id, outcome, detail, now).await?;
-        Ok(tx.commit().await?)
+        Verified::Fails(words) => {
+            tracing::warn!(backup.id = %backup.id, "an instance would not live with the backup {title}: {words}");
+        }
+        Verified::Unable(why) => {
+            tracing::warn!(backup.id = %backup.id, "the backup {title} could not be rehearsed: {why}");
+        }
+        Verified::Unreadable { why, .. } => {
+            tracing::warn!(backup.id = %backup.id, "the backup {title} cannot be read back: {why}");
+        }
+        Verified::Whole | Verified::Released => {}
     }
-}
-
-/// A backup is read back when it is made; more is not known of it then.
-fn unable(backup: &Backup) -> (Status, Level) {
-    match backup.verification.level {
-        Some(_) => (Status::Good, Level::Read),
-        None => (Status::None, Level::Read),
-    }
-}
-
-fn not_rehearsed(why: &str) -> String {
-    format!("not rehearsed: {why}")
 }

@@ -1,10 +1,7 @@
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
-use crate::{
-    backups::{VerificationLevel, VerificationStatus},
-    kernel::BackupId,
-};
+use crate::backups::VerificationStatus;
 
 /// Notes that the newest good backup is to be rehearsed of each instance for
 /// which that went well last before `since`, and that was not tried since
@@ -15,47 +12,27 @@ pub(super) async fn plan(
     tried: DateTime<Utc>,
 ) -> sqlx::Result<u64> {
     let result = sqlx::query!(
-        "update backups set verification_status = 'pending', verification_wanted = 'rehearsed', verification_detail = null
+        "update backups set verification_status = 'pending', verification_wanted = 'rehearsed',
+                verification_before = verification_status
          where verification_status not in ('pending', 'running')
            and id in (
              select distinct on (b.instance_id) b.id from backups b
              join instances i on i.id = b.instance_id and i.desired <> 'absent'
-             where b.status = 'good' and b.engine = 'node-red' and b.file_name is not null
+             where b.status = 'good' and b.file_name is not null
              order by b.instance_id, b.id desc)
            and not exists (
              select 1 from backups r where r.instance_id = backups.instance_id
-               and r.verification_level = 'rehearsed' and r.verification_status = 'good' and r.verification_at > $1)
+               and r.verification_level = 'rehearsed' and r.verification_at > $1
+               and coalesce(r.verification_before, r.verification_status) = 'good')
            and not (verification_level = 'rehearsed' and verification_at > $1)
-           and not (verification_detail is not null and verification_at > $2)",
+           and not (verification_status = 'failed' and verification_at > $2)
+           and coalesce(verification_unable_at <= $2, true)",
         since,
         tried,
     )
     .execute(conn)
     .await?;
     Ok(result.rows_affected())
-}
-
-/// How it went.
-pub(super) async fn end(
-    conn: &mut PgConnection,
-    id: BackupId,
-    (status, level): (VerificationStatus, VerificationLevel),
-    detail: Option<&str>,
-    now: DateTime<Utc>,
-) -> sqlx::Result<()> {
-    sqlx::query!(
-        "update backups set verification_status = $2, verification_level = $3, verification_detail = $4,
-                verification_at = $5, verification_wanted = null
-         where id = $1 and verification_status = 'running'",
-        id.0,
-        status.as_str(),
-        level.as_str(),
-        detail,
-        now,
-    )
-    .execute(conn)
-    .await?;
-    Ok(())
 }
 
 /// Numbers of the whole installation, for the metrics.
@@ -79,10 +56,11 @@ pub(in crate::backups) async fn figures(
     let oldest = sqlx::query_scalar!(
         "select min(at) from (
            select coalesce(
-             max(b.verification_at) filter (where b.verification_level = 'rehearsed' and b.verification_status = 'good'),
+             max(b.verification_at) filter (
+               where b.verification_level = 'rehearsed' and coalesce(b.verification_before, b.verification_status) = 'good'),
              min(b.created_at)) as at
            from backups b join instances i on i.id = b.instance_id and i.desired <> 'absent'
-           where b.status = 'good' and b.engine = 'node-red' group by b.instance_id) as last"
+           where b.status = 'good' group by b.instance_id) as last"
     )
     .fetch_one(conn)
     .await?;

@@ -2,7 +2,7 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use sqlx::PgConnection;
 
 use super::{
-    NewTarget, Target,
+    Target,
     model::check_engine,
     staging::{Staging, spawn},
 };
@@ -13,12 +13,9 @@ use crate::{
         Instance, NewInstance,
         restores::{NewRestore, Restore, SourceKind},
     },
-    kernel::{Actor, BackupId, Secret},
-    stacks,
+    kernel::{Actor, BackupId, InstanceId, Secret},
+    stacks::{self, Pick},
 };
-
-/// For the audit log.
-pub(super) const ACTOR: &str = "backups.restore";
 
 impl Backups {
     /// Begins to put the backup back. All that can be known to fail fails here,
@@ -38,27 +35,31 @@ impl Backups {
             _ => return Err(Error::NothingInIt),
         };
         let secret = self.secret_of(&about)?;
+        let mut stack = None;
         if let Target::New(_) = &target {
-            let stack = stacks::pick_ready(&mut tx, None).await;
-            check_engine(&about, &stack.map_err(crate::instances::Error::from)?)?;
+            let pick = Pick::DefaultOf(backup.engine);
+            let picked = stacks::pick_ready(&mut tx, pick).await;
+            let picked = picked.map_err(crate::instances::Error::from)?;
+            check_engine(&about, &picked)?;
+            stack = Some(picked.id);
         }
         drop(tx);
         let file = self.file_of(&backup).await?;
         self.need_room(&backup).await?;
-        let (instance, is_new) = self.target(actor, &backup, &about, target).await?;
         let new = NewRestore {
             source_kind: SourceKind::Backup,
             source_id: backup.id.0,
             source_name: backup.title(),
         };
         let instances = &self.parts.instances;
-        let restore = match instances.begin_restore(actor, instance.id, new).await {
-            Ok(restore) => restore,
-            Err(error) => {
-                if is_new {
-                    instances.take_back(instance.id, ACTOR).await?;
-                }
-                return Err(error.into());
+        let restore = match target {
+            Target::Own => self.begin(actor, backup.instance, &about, new).await?,
+            Target::Other(id) => self.begin(actor, id, &about, new).await?,
+            Target::New(it) => {
+                let names = NewInstance::parse(&it.name, &it.subdomain)?;
+                let project = it.project.unwrap_or(backup.project);
+                let begun = instances.begin_restore_into_new(actor, project, (names, stack), new);
+                begun.await?
             }
         };
         spawn(Staging {
@@ -67,38 +68,27 @@ impl Backups {
             restore: restore.clone(),
             file,
             secret,
-            is_new,
         });
         Ok(restore)
     }
 
-    /// The instance that it goes into, and whether it was made for it.
-    async fn target(
+    /// Into an instance that is there.
+    async fn begin(
         &self,
         actor: &Actor,
-        backup: &Backup,
+        id: InstanceId,
         about: &About,
-        target: Target,
-    ) -> Result<(Instance, bool), Error> {
+        new: NewRestore,
+    ) -> Result<Restore, Error> {
         let instances = &self.parts.instances;
-        let id = match target {
-            Target::Own => backup.instance,
-            Target::Other(id) => id,
-            Target::New(new) => {
-                let NewTarget {
-                    name,
-                    subdomain,
-                    project,
-                } = new;
-                let new = NewInstance::parse(&name, &subdomain)?;
-                let project = project.unwrap_or(backup.project);
-                let made = instances.create_plain(actor, project, new, None).await?;
-                return Ok((made, true));
-            }
-        };
         let (mut tx, instance) = instances.open_live(actor, id).await?;
         check_engine(about, &stack_of(&mut tx, &instance).await?)?;
-        Ok((instance, false))
+        drop(tx);
+        let snapshots = &self.parts.snapshots;
+        snapshots
+            .require_promoter(actor, about.instance_id, id)
+            .await?;
+        Ok(instances.begin_restore(actor, id, new).await?)
     }
 
     /// The secret that the archive's credentials are encrypted with.
@@ -107,7 +97,7 @@ impl Backups {
         let sealed = BASE64_STANDARD
             .decode(&about.credential_secret)
             .map_err(|_| damaged())?;
-        let place = credential_place(about.backup_id);
+        let place = credential_place(about.backup_id, about.project_id);
         let secret = self.parts.keys.open_text(&place, &sealed);
         Ok(Secret::new(secret.map_err(Error::WrongKey)?))
     }

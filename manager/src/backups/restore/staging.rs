@@ -1,21 +1,19 @@
 //! Unpacks a backup beside the data folder, and fits it to its new place.
-use std::{fs::File, path::Path, time::Duration};
+use std::{fs::File, time::Duration};
 
-use openflow_archive::{Folder, Limits, Progress, UnpackOptions, unpack};
+use openflow_archive::{Limits, Progress, UnpackOptions, unpack};
 
-use super::service::ACTOR;
 use crate::{
-    backups::{Backups, Error, files::blocking, model::ENTRIES_MAX},
-    crypto::node_red,
-    instances::restores::{Entries, Plan, Restore},
+    backups::{Backups, Error, model::ENTRIES_MAX},
+    instances::{
+        DataCopy,
+        restores::{Entries, Plan, Restore},
+    },
     kernel::{Actor, Secret},
 };
 
 const PROGRESS_PERIOD: Duration = Duration::from_secs(1);
 const THREADS_MAX: usize = 4;
-const CREDENTIALS_BYTES_MAX: u64 = 64 << 20;
-/// Of the credentials file, as Node-RED makes it.
-const FILE_MODE: u32 = 0o600;
 
 pub(super) struct Staging {
     pub(super) backups: Backups,
@@ -26,8 +24,6 @@ pub(super) struct Staging {
     pub(super) file: File,
     /// What its credentials are encrypted with.
     pub(super) secret: Secret,
-    /// The instance was made for it.
-    pub(super) is_new: bool,
 }
 
 /// Goes on by itself. If the manager dies meanwhile, the restore is given up for
@@ -47,16 +43,22 @@ pub(super) fn spawn(staging: Staging) {
 impl Staging {
     async fn run(&self) -> Result<(), Error> {
         let instances = &self.backups.parts.instances;
-        if !self.is_new {
-            let snapshots = &self.backups.parts.snapshots;
-            snapshots.before_restore(&self.actor, &self.restore).await?;
-        }
         self.unpack().await?;
         let origin = instances.origin(self.restore.instance).await?;
-        let (folder, owner) = (instances.staging(&self.restore), instances.data_owner());
-        let (from, to) = (self.secret.clone(), origin.credential_secret);
-        if from != to {
-            blocking(move || Ok(reseal(&folder, (&from, &to), owner))).await??;
+        if self.secret != origin.credential_secret {
+            let copy = DataCopy {
+                instance: self.restore.instance,
+                engine: origin.instance.engine,
+                folder: instances.staging(&self.restore),
+                credential_secret: self.secret.clone(),
+            };
+            let rekeyed = instances.rekey(copy, &origin.credential_secret).await;
+            rekeyed.map_err(Error::BadCredentials)?;
+        }
+        // Not before: what somebody deployed while it was unpacked is kept, too.
+        if !self.restore.takes_back {
+            let snapshots = &self.backups.parts.snapshots;
+            snapshots.before_restore(&self.actor, &self.restore).await?;
         }
         let plan = Plan {
             entries: Entries::Whole,
@@ -107,28 +109,9 @@ impl Staging {
         let instances = &self.backups.parts.instances;
         tracing::warn!(restore.id = %self.restore.id, "the restore of {} has failed: {why}", self.restore.source_name);
         let why = why.to_string();
-        let failed = instances.restore_not_staged(&self.restore, &why).await?;
-        if failed && self.is_new {
-            let instance = self.restore.instance;
-            instances.take_back(instance, ACTOR).await?;
-        }
+        instances.restore_not_staged(&self.restore, &why).await?;
         Ok(())
     }
-}
-
-/// Encrypts the credentials anew for the instance that they go into.
-fn reseal(folder: &Path, (from, to): (&Secret, &Secret), owner: (u32, u32)) -> Result<(), Error> {
-    let bad = |error: String| Error::BadCredentials(error);
-    let folder = Folder::open(folder).map_err(self::folder)?;
-    let file = folder.read(node_red::FILE, CREDENTIALS_BYTES_MAX);
-    let Some(file) = file.map_err(|error| bad(error.to_string()))? else {
-        return Ok(());
-    };
-    let credentials = node_red::open(from, &file).map_err(|error| bad(error.to_string()))?;
-    let resealed = node_red::seal(to, &credentials);
-    folder
-        .write(node_red::FILE, &resealed, FILE_MODE, Some(owner))
-        .map_err(self::folder)
 }
 
 fn folder(error: std::io::Error) -> Error {

@@ -9,11 +9,13 @@ use uuid::Uuid;
 use super::{one::Making, store};
 use crate::{
     backups::{
-        Backups, Error, Term, Trigger, VerificationLevel, policies, service::pending,
+        Backup, Backups, Error, Term, Trigger, VerificationLevel,
+        ending::{Ending, Made, Verified, What},
+        policies,
+        service::pending,
         store as backups,
     },
     db::{Change, ChangeReceiver, Lease, Topic},
-    kernel::BackupId,
 };
 
 const LEASE: &str = "backups.run";
@@ -24,6 +26,8 @@ const PAUSE: Duration = Duration::from_secs(2);
 const PERIOD: Duration = Duration::from_secs(5);
 const TIDY_PERIOD: Duration = Duration::from_secs(3600);
 const BATCH: i64 = 200;
+/// So often in all it is tried to note what came of something: for a day.
+const NOTE_MAX: u32 = 17_280;
 const FELL: &str = "Something went wrong on our side; the log of the manager has it.";
 /// Reading back takes the same disks and cores.
 const VERIFICATIONS_MAX: usize = 1;
@@ -36,14 +40,21 @@ pub struct Runner {
 /// What is under way.
 #[derive(Default)]
 struct UnderWay {
-    tasks: JoinSet<()>,
-    made: HashMap<Id, BackupId>,
-    read: usize,
-    /// What goes to and from the bucket.
-    bucket: Option<Id>,
+    /// Each ends with what is still to be noted of it.
+    tasks: JoinSet<Option<Ending>>,
+    doing: HashMap<Id, Doing>,
     bucket_is_due: bool,
-    /// Their task ended without a word.
-    fallen: Vec<BackupId>,
+    bucket_fell: bool,
+    /// What the database does not know yet, and how often it was tried; it
+    /// outlives the term, since the database may have been away.
+    unnoted: Vec<(Ending, u32)>,
+}
+
+enum Doing {
+    Making(Term, Box<Backup>),
+    Verifying(Box<Backup>),
+    /// What goes to and from the bucket.
+    Bucket,
 }
 
 impl Runner {
@@ -53,9 +64,10 @@ impl Runner {
 
     pub fn spawn(self, tracker: &TaskTracker, stop: CancellationToken) {
         tracker.spawn(async move {
+            let mut under_way = UnderWay::default();
             while !stop.is_cancelled() {
                 match Lease::try_take(&self.backups.parts.db, LEASE).await {
-                    Ok(Some(lease)) => self.lead(lease, &stop).await,
+                    Ok(Some(lease)) => self.lead(lease, &mut under_way, &stop).await,
                     Ok(None) => {}
                     Err(error) => {
                         tracing::warn!(%error, "cannot take the lease of the backups: {error}");
@@ -69,18 +81,29 @@ impl Runner {
         });
     }
 
-    async fn lead(&self, mut lease: Lease, stop: &CancellationToken) {
+    async fn lead(&self, mut lease: Lease, under_way: &mut UnderWay, stop: &CancellationToken) {
         let token = stop.child_token();
         let changes = self.backups.parts.changes.subscribe();
-        tokio::join!(self.work(changes, &token), async {
+        tokio::join!(self.work(changes, under_way, &token), async {
             keep(&mut lease, &token).await;
             token.cancel();
         });
         lease.give_back().await;
     }
 
-    async fn work(&self, mut changes: ChangeReceiver, stop: &CancellationToken) {
+    async fn work(
+        &self,
+        mut changes: ChangeReceiver,
+        under_way: &mut UnderWay,
+        stop: &CancellationToken,
+    ) {
         let term = Term(Uuid::now_v7());
+        // Before those of earlier terms are taken for dead.
+        self.note_again(under_way).await;
+        if !under_way.unnoted.is_empty() {
+            stop.cancel();
+            return;
+        }
         if let Err(error) = self.backups.recover(term).await {
             // Without it, nothing may be begun: another try with the next term.
             tracing::warn!(%error, "cannot take over the backups: {error}");
@@ -88,7 +111,6 @@ impl Runner {
             return;
         }
         tracing::info!("this manager makes the backups");
-        let mut under_way = UnderWay::default();
         let mut look = tokio::time::interval(PERIOD);
         let mut tidy = tokio::time::interval(TIDY_PERIOD);
         while !stop.is_cancelled() {
@@ -96,6 +118,9 @@ impl Runner {
                 () = stop.cancelled() => {}
                 _ = look.tick() => {
                     under_way.bucket_is_due = true;
+                    if !self.note_again(under_way).await {
+                        stop.cancel();
+                    }
                     self.logged("whose turn it is", self.enqueue()).await;
                 }
                 _ = tidy.tick() => {
@@ -104,15 +129,15 @@ impl Runner {
                     self.logged("the bucket", self.backups.tidy_bucket()).await;
                 }
                 () = told(&mut changes) => under_way.bucket_is_due = true,
-                Some(ended) = under_way.tasks.join_next_with_id() => under_way.ended(ended),
+                Some(ended) = under_way.tasks.join_next_with_id() => self.ended(under_way, ended),
             }
             if !stop.is_cancelled() {
-                let begun = self.begin(&mut under_way, term, stop).await;
+                let begun = self.begin(under_way, term, stop).await;
                 self.logged("what waits", async { begun }).await;
             }
         }
         while let Some(ended) = under_way.tasks.join_next_with_id().await {
-            under_way.ended(ended);
+            self.ended(under_way, ended);
         }
     }
 
@@ -145,7 +170,7 @@ impl Runner {
                 let backup = pending(&candidate, Trigger::Schedule, by, now);
                 let mut tx = it.parts.db.begin_system().await?;
                 let key = (candidate.instance, candidate.project);
-                policies::store::set_turn(&mut tx, key, now).await?;
+                policies::store::set_turn(&mut tx, key, now, true).await?;
                 match backups::insert(&mut tx, &backup).await {
                     Ok(()) => tx.commit().await?,
                     // Somebody was faster: that one is as good.
@@ -156,6 +181,26 @@ impl Runner {
         }
     }
 
+    /// Notes what the database did not take before. `false` when it is given up:
+    /// the next leader finds it as of a manager that died.
+    async fn note_again(&self, under_way: &mut UnderWay) -> bool {
+        let mut given_up = false;
+        for (ending, tries) in std::mem::take(&mut under_way.unnoted) {
+            let title = ending.backup.title();
+            match self.backups.note(&ending).await {
+                Ok(()) => {
+                    tracing::info!(backup.id = %ending.backup.id, "what came of the backup {title} is noted after all");
+                }
+                Err(_) if tries < NOTE_MAX => under_way.unnoted.push((ending, tries + 1)),
+                Err(error) => {
+                    tracing::error!(backup.id = %ending.backup.id, %error, "what came of the backup {title} is given up: {error}");
+                    given_up = true;
+                }
+            }
+        }
+        !given_up
+    }
+
     /// Takes what waits, as much as may run at the same time.
     async fn begin(
         &self,
@@ -164,77 +209,115 @@ impl Runner {
         stop: &CancellationToken,
     ) -> Result<(), Error> {
         let it = &self.backups;
-        while let Some(id) = under_way.fallen.pop() {
-            let mut tx = it.parts.db.begin_system().await?;
-            store::fail(&mut tx, id, term, FELL, it.now()).await?;
-            tx.commit().await?;
-        }
-        while under_way.made.len() < it.parts.settings.concurrency {
+        while under_way.made() < it.parts.settings.concurrency {
             let mut tx = it.parts.db.begin_system().await?;
             let claimed = store::claim(&mut tx, term, it.now()).await?;
             tx.commit().await?;
             let Some(backup) = claimed else { break };
-            let (backups, id) = (it.clone(), backup.id);
-            let stop = stop.clone();
-            let making = Making {
-                backups,
-                backup,
-                term,
-                stop,
-            };
-            let backups = it.clone();
-            let task = under_way.tasks.spawn(async move {
-                let instance = making.backup.instance;
-                making.run().await;
-                if let Err(error) = backups.thin_out(instance).await {
-                    tracing::warn!(%error, "cannot remove old backups: {error}");
-                }
-            });
-            under_way.made.insert(task.id(), id);
+            let doing = Doing::Making(term, Box::new(backup.clone()));
+            under_way.spawn(doing, make(it.clone(), backup, term, stop.clone()));
         }
-        if under_way.bucket.is_none() && under_way.bucket_is_due {
+        if under_way.bucket_fell {
+            it.drop_copies(FELL).await?;
+            under_way.bucket_fell = false;
+        }
+        if under_way.bucket_is_due && under_way.bucket_is_free() {
             under_way.bucket_is_due = false;
             let turn = it.clone().turn_to_bucket(stop.clone());
-            under_way.bucket = Some(under_way.tasks.spawn(turn).id());
+            under_way.spawn(Doing::Bucket, turn);
         }
-        while under_way.read < VERIFICATIONS_MAX {
+        while under_way.verified() < VERIFICATIONS_MAX {
             let mut tx = it.parts.db.begin_system().await?;
             let claimed = store::claim_verification(&mut tx).await?;
             tx.commit().await?;
             let Some(backup) = claimed else { break };
-            under_way.read += 1;
-            let stop = stop.clone();
+            let (it, stop) = (it.clone(), stop.clone());
+            let doing = Doing::Verifying(Box::new(backup.clone()));
             match backup.verification.wanted {
                 Some(VerificationLevel::Rehearsed) => {
-                    under_way.tasks.spawn(it.clone().rehearse(backup, stop));
+                    under_way.spawn(doing, it.rehearse(backup, stop));
                 }
-                _ => {
-                    under_way.tasks.spawn(it.clone().read_back(backup, stop));
-                }
+                _ => under_way.spawn(doing, it.read_back(backup, stop)),
             }
         }
         Ok(())
     }
+
+    /// Of a task that ended; of one that panicked, that it came to nothing.
+    fn ended(
+        &self,
+        under_way: &mut UnderWay,
+        ended: Result<(Id, Option<Ending>), tokio::task::JoinError>,
+    ) {
+        let it = &self.backups;
+        let unnoted = match ended {
+            Ok((id, unnoted)) => {
+                under_way.doing.remove(&id);
+                unnoted
+            }
+            Err(error) => {
+                tracing::error!("a backup's task panicked: {error}");
+                let fell = FELL.to_owned();
+                match under_way.doing.remove(&error.id()) {
+                    Some(Doing::Making(term, backup)) => {
+                        Some(it.ending(&backup, What::Made(term, Made::Failed(fell))))
+                    }
+                    Some(Doing::Verifying(backup)) => {
+                        Some(it.ending(&backup, What::Verified(Verified::Unable(fell))))
+                    }
+                    Some(Doing::Bucket) => {
+                        under_way.bucket_fell = true;
+                        None
+                    }
+                    None => None,
+                }
+            }
+        };
+        under_way.unnoted.extend(unnoted.map(|it| (it, 1)));
+    }
+}
+
+async fn make(
+    backups: Backups,
+    backup: Backup,
+    term: Term,
+    stop: CancellationToken,
+) -> Option<Ending> {
+    let instance = backup.instance;
+    let making = Making {
+        backups: backups.clone(),
+        backup,
+        term,
+        stop,
+    };
+    let unnoted = making.run().await;
+    if let Err(error) = backups.thin_out(instance).await {
+        tracing::warn!(%error, "cannot remove old backups: {error}");
+    }
+    unnoted
 }
 
 impl UnderWay {
-    fn ended(&mut self, ended: Result<(Id, ()), tokio::task::JoinError>) {
-        let (id, fell) = match ended {
-            Ok((id, ())) => (id, false),
-            Err(error) => {
-                tracing::error!("a backup's task panicked: {error}");
-                (error.id(), true)
-            }
-        };
-        if self.bucket == Some(id) {
-            self.bucket = None;
-            return;
-        }
-        match self.made.remove(&id) {
-            Some(backup) if fell => self.fallen.push(backup),
-            Some(_) => {}
-            None => self.read = self.read.saturating_sub(1),
-        }
+    fn spawn(&mut self, doing: Doing, work: impl Future<Output = Option<Ending>> + Send + 'static) {
+        let task = self.tasks.spawn(work);
+        self.doing.insert(task.id(), doing);
+    }
+
+    fn made(&self) -> usize {
+        let made = |it: &&Doing| matches!(it, Doing::Making(..));
+        self.doing.values().filter(made).count()
+    }
+
+    fn verified(&self) -> usize {
+        let verified = |it: &&Doing| matches!(it, Doing::Verifying(_));
+        self.doing.values().filter(verified).count()
+    }
+
+    /// Nothing goes there, and nothing that went there is still to be noted.
+    fn bucket_is_free(&self) -> bool {
+        let of_bucket = |what: &What| matches!(what, What::Copied(_) | What::Fetched(_));
+        let busy = self.doing.values().any(|it| matches!(it, Doing::Bucket));
+        !busy && !self.unnoted.iter().any(|(it, _)| of_bucket(&it.what))
     }
 }
 

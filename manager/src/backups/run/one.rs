@@ -13,6 +13,7 @@ use crate::{
     audit,
     backups::{
         About, Backup, BackupStatus, Backups, Error, Outcome, SkippedFile, Term, credential_place,
+        ending::{Ending, Made, What},
         files::{Unfinished, blocking, remove_file},
         model::{ENTRIES_MAX, SKIPPED_MAX},
         store as backups,
@@ -53,23 +54,25 @@ pub(super) struct Making {
 }
 
 impl Making {
-    pub(super) async fn run(self) {
+    /// What is still to be noted of it.
+    pub(super) async fn run(self) -> Option<Ending> {
         let backup = &self.backup;
         tracing::info!(backup.id = %backup.id, instance.id = %backup.instance, "the backup of {} begins", backup.instance_name);
         let made = self.make().await;
         let spool = self.backups.folder.spool(backup.id);
         let emptied = tokio::task::spawn_blocking(move || std::fs::remove_dir_all(spool)).await;
         drop(emptied); // it may never have been made; the next leader removes it
-        let noted = match made {
-            Ok(outcome) => self.good(outcome).await,
-            Err(End::Stopped) => self.released().await,
-            Err(End::Unwanted) => self.failed(DELETED).await,
-            Err(End::Failed(error)) => self.failed(&error.to_string()).await,
+        let made = match made {
+            Ok(outcome) => Made::Whole(Box::new(outcome)),
+            Err(End::Stopped) => Made::Released,
+            Err(End::Unwanted) => Made::Failed(DELETED.to_owned()),
+            Err(End::Failed(error)) => Made::Failed(error.to_string()),
         };
-        if let Err(error) = noted {
-            // The row runs on; the next leader says that it has failed.
-            tracing::warn!(backup.id = %backup.id, %error, "cannot note the end of a backup: {error}");
+        if let Made::Failed(why) = &made {
+            tracing::warn!(backup.id = %backup.id, instance.id = %backup.instance, "the backup of {} has failed: {why}", backup.instance_name);
         }
+        let ending = self.backups.ending(backup, What::Made(self.term, made));
+        self.backups.noted(ending).await
     }
 
     async fn make(&self) -> Result<Outcome, End> {
@@ -92,8 +95,12 @@ impl Making {
         };
         let made = self.fill(&unfinished, file, about).await;
         if made.is_err() {
-            let path = unfinished.path;
-            blocking(move || remove_file(&path)).await?;
+            let (folder, instance) = (backups.folder.clone(), backup.instance);
+            blocking(move || {
+                remove_file(&unfinished.path)?;
+                folder.remove(instance, &unfinished.name)
+            })
+            .await?;
         }
         made
     }
@@ -115,7 +122,7 @@ impl Making {
     fn about(&self, origin: &Origin) -> About {
         let (backup, instance) = (&self.backup, &origin.instance);
         let secret = origin.credential_secret.expose().as_bytes();
-        let place = credential_place(backup.id);
+        let place = credential_place(backup.id, instance.project);
         About {
             format: About::FORMAT.to_owned(),
             version: About::VERSION,
@@ -131,8 +138,12 @@ impl Making {
         }
     }
 
-    /// Writes the archive, reads it back and puts it in its place.
+    /// Writes the archive, reads it back and puts it in its place. From then on
+    /// a single transaction makes it a backup.
     async fn fill(&self, to: &Unfinished, file: File, about: About) -> Result<Outcome, End> {
+        if !self.note_file(&to.name).await? {
+            return Err(End::Unwanted);
+        }
         let (written, freezer) = self.write(file, &about).await?;
         let path = to.path.clone();
         let limits = Limits {
@@ -148,16 +159,19 @@ impl Making {
             let why = "what was read back is not what was written".to_owned();
             return Err(Error::Archive(why).into());
         }
-        let db = &self.backups.parts.db;
-        let mut tx = db.begin_system().await?;
-        if !store::note_file(&mut tx, self.backup.id, self.term, &to.name).await? {
-            return Err(End::Unwanted);
-        }
-        tx.commit().await?;
         let (folder, instance) = (self.backups.folder.clone(), self.backup.instance);
         let (from, name) = (to.path.clone(), to.name.clone());
         blocking(move || folder.finish(instance, &from, &name)).await?;
         Ok(outcome)
+    }
+
+    /// Under which name it will stand, should this manager die. `false` when it
+    /// is no longer wanted.
+    async fn note_file(&self, name: &str) -> Result<bool, Error> {
+        let mut tx = self.backups.parts.db.begin_system().await?;
+        let wanted = store::note_file(&mut tx, self.backup.id, self.term, name).await?;
+        tx.commit().await?;
+        Ok(wanted)
     }
 
     async fn write(&self, file: File, about: &About) -> Result<(Written, InstanceFreezer), End> {
@@ -227,42 +241,60 @@ impl Making {
         .await;
         touched.unwrap_or(true)
     }
+}
 
-    async fn good(&self, outcome: Outcome) -> Result<(), Error> {
-        let (backups, backup) = (&self.backups, &self.backup);
-        let mut tx = backups.parts.db.begin_system().await?;
-        let wanted = store::finish(&mut tx, backup.id, self.term, &outcome, backups.now()).await?;
-        tx.commit().await?;
-        if !wanted {
-            let (folder, instance) = (backups.folder.clone(), backup.instance);
-            return blocking(move || folder.remove(instance, &outcome.file_name)).await;
+impl Backups {
+    pub(in crate::backups) async fn note_made(
+        &self,
+        it: &Ending,
+        term: Term,
+        made: &Made,
+    ) -> Result<(), Error> {
+        let (id, at) = (it.backup.id, it.at);
+        let mut tx = self.parts.db.begin_system().await?;
+        match made {
+            Made::Whole(outcome) => {
+                if !store::finish(&mut tx, id, term, outcome, at).await? {
+                    let known = backups::get(&mut tx, id).await?;
+                    drop(tx);
+                    return self.not_made(known, &it.backup, outcome).await;
+                }
+            }
+            Made::Failed(why) => {
+                if store::fail(&mut tx, id, Some(term), why, at).await? {
+                    let detail = serde_json::json!({"instanceId": it.backup.instance, "why": why});
+                    let event = it.backup.event("backup.failed").with(detail);
+                    audit::record(&mut tx, &Actor::System("backups.run"), at, event).await?;
+                }
+            }
+            Made::Released => {
+                store::release(&mut tx, id, term).await?;
+            }
         }
-        tracing::info!(
-            backup.id = %backup.id, instance.id = %backup.instance,
-            "the backup of {} is {}: {} bytes of {}", backup.instance_name,
-            outcome.status.as_str(), outcome.size_bytes, outcome.data_bytes,
-        );
+        tx.commit().await?;
+        if let Made::Whole(outcome) = made {
+            tracing::info!(
+                backup.id = %id, instance.id = %it.backup.instance,
+                "the backup of {} is {}: {} bytes of {}", it.backup.instance_name,
+                outcome.status.as_str(), outcome.size_bytes, outcome.data_bytes,
+            );
+        }
         Ok(())
     }
 
-    async fn failed(&self, why: &str) -> Result<(), Error> {
-        let (backups, backup) = (&self.backups, &self.backup);
-        let now = backups.now();
-        tracing::warn!(backup.id = %backup.id, instance.id = %backup.instance, "the backup of {} has failed: {why}", backup.instance_name);
-        let mut tx = backups.parts.db.begin_system().await?;
-        if store::fail(&mut tx, backup.id, self.term, why, now).await? {
-            let event = backup
-                .event("backup.failed")
-                .with(serde_json::json!({"instanceId": backup.instance, "why": why}));
-            audit::record(&mut tx, &Actor::System("backups.run"), now, event).await?;
+    /// The database did not take it: it is deleted, or was taken before.
+    async fn not_made(
+        &self,
+        known: Option<Backup>,
+        backup: &Backup,
+        outcome: &Outcome,
+    ) -> Result<(), Error> {
+        let name = outcome.file_name.clone();
+        if known.is_some_and(|it| it.file_name.as_ref() == Some(&name)) {
+            return Ok(());
         }
-        Ok(tx.commit().await?)
-    }
-
-    async fn released(&self) -> Result<(), Error> {
-        let mut tx = self.backups.parts.db.begin_system().await?;
-        store::release(&mut tx, self.backup.id, self.term).await?;
-        Ok(tx.commit().await?)
+        let (folder, instance) = (self.folder.clone(), backup.instance);
+        blocking(move || folder.remove(instance, &name)).await
     }
 }
 
@@ -276,14 +308,10 @@ fn io(error: std::io::Error) -> openflow_archive::Error {
 fn outcome(it: Written, freezer: &InstanceFreezer, (file_name, about): (String, About)) -> Outcome {
     let mut reasons = Vec::new();
     if !it.skipped.is_empty() {
-        reasons.push(format!(
-            "{} could not be read and {} left out",
-            match it.skipped.len() {
-                1 => "1 file".to_owned(),
-                n => format!("{n} files"),
-            },
-            if it.skipped.len() == 1 { "is" } else { "are" },
-        ));
+        reasons.push(match it.skipped.len() {
+            1 => "1 file is left out, as a whole or in part".to_owned(),
+            n => format!("{n} files are left out, as a whole or in part"),
+        });
     }
     if !it.consistent || freezer.broke {
         let why = it.freeze_error.as_deref();

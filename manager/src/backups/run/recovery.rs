@@ -22,9 +22,9 @@ impl Backups {
     pub(super) async fn recover(&self, term: Term) -> Result<(), Error> {
         let mut tx = self.parts.db.begin_system().await?;
         let orphans = store::orphans(&mut tx, term).await?;
-        store::release_verifications(&mut tx).await?;
+        store::release_verifications(&mut tx, None).await?;
         tx.commit().await?;
-        for id in orphans {
+        for (id, term) in orphans {
             self.bury(id, term).await?;
         }
         self.release_copies().await?;
@@ -42,7 +42,7 @@ impl Backups {
 
     /// Makes up for one that died with its manager, unless somebody asked for
     /// it and sees that it has failed.
-    async fn bury(&self, id: BackupId, term: Term) -> Result<(), Error> {
+    async fn bury(&self, id: BackupId, term: Option<Term>) -> Result<(), Error> {
         let now = self.now();
         let mut tx = self.parts.db.begin_system().await?;
         let Some(backup) = backups::get(&mut tx, id).await? else {
@@ -50,7 +50,7 @@ impl Backups {
         };
         // It may have got its name a moment before.
         self.remove_file_of(&backup).await?;
-        if !store::fail_orphan(&mut tx, id, term, DIED, now).await? {
+        if !store::fail(&mut tx, id, term, DIED, now).await? {
             return Ok(());
         }
         let detail = serde_json::json!({"instanceId": backup.instance, "why": DIED});

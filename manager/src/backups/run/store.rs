@@ -3,7 +3,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::{
-    backups::{Backup, BackupStatus, Outcome, Term, VerificationStatus, store as backups},
+    backups::{Backup, Outcome, Term, VerificationLevel, VerificationStatus, store as backups},
     kernel::{BackupId, InstanceId},
 };
 
@@ -69,41 +69,50 @@ pub(super) async fn touch(
     Ok(result.rows_affected() > 0)
 }
 
-/// The file is about to get this name.
+/// Changes a backup that runs under that term; `false` when it does no more: it
+/// was deleted, or another leader gave it up. The query macros take literals
+/// only.
+macro_rules! change_running {
+    ($conn:expr, ($id:expr, $term:expr), $set:literal $(, $arg:expr)* $(,)?) => {
+        sqlx::query!(
+            "update backups set " + $set + " where id = $1 and status = 'running' and claimed_by is not distinct from $2",
+            $id.0,
+            $term
+            $(, $arg)*
+        )
+        .execute($conn)
+        .await
+        .map(|it| it.rows_affected() > 0)
+    };
+}
+
+/// The file will get this name.
 pub(super) async fn note_file(
     conn: &mut PgConnection,
     id: BackupId,
     term: Term,
     name: &str,
 ) -> sqlx::Result<bool> {
-    let result = sqlx::query!(
-        "update backups set file_name = $3 where id = $1 and status = 'running' and claimed_by = $2",
-        id.0,
-        term.0,
-        name,
-    )
-    .execute(conn)
-    .await?;
-    Ok(result.rows_affected() > 0)
+    change_running!(conn, (id, term.0), "file_name = $3", name)
 }
 
-/// It is whole, and was read back. `false` when it was no longer wanted.
+/// It is whole, and was read back.
 pub(super) async fn finish(
     conn: &mut PgConnection,
     id: BackupId,
     term: Term,
     it: &Outcome,
-    now: DateTime<Utc>,
+    at: DateTime<Utc>,
 ) -> sqlx::Result<bool> {
     let bytes = |it: u64| i64::try_from(it).unwrap_or(i64::MAX);
-    let result = sqlx::query!(
-        "update backups set status = $3, detail = $4, file_name = $5, size_bytes = $6, data_bytes = $7, files = $8,
-                freeze_ms = $9, skipped = $10, sha256 = $11, about = $12, finished_at = $13, claimed_by = null,
-                done_bytes = null, total_bytes = null, verification_status = 'good', verification_level = 'read',
-                verification_wanted = null, verification_detail = null, verification_at = $13
-         where id = $1 and status = 'running' and claimed_by = $2",
-        id.0,
-        term.0,
+    change_running!(
+        conn,
+        (id, term.0),
+        "status = $3, detail = $4, file_name = $5, size_bytes = $6, data_bytes = $7, files = $8, freeze_ms = $9,
+         skipped = $10, sha256 = $11, about = $12, finished_at = $13, claimed_by = null, done_bytes = null,
+         total_bytes = null, verification_status = 'good', verification_level = 'read', verification_wanted = null,
+         verification_detail = null, verification_at = $13, verification_before = null, verification_unable = null,
+         verification_unable_at = null",
         it.status.as_str(),
         it.detail,
         it.file_name,
@@ -114,80 +123,58 @@ pub(super) async fn finish(
         serde_json::json!(it.skipped),
         it.sha256,
         serde_json::json!(it.about),
-        now,
+        at,
     )
-    .execute(conn)
-    .await?;
-    Ok(result.rows_affected() > 0)
 }
 
-/// Nothing came of it; `false` when it was no longer wanted.
+/// Nothing came of it.
 pub(super) async fn fail(
     conn: &mut PgConnection,
     id: BackupId,
-    term: Term,
+    term: Option<Term>,
     why: &str,
-    now: DateTime<Utc>,
+    at: DateTime<Utc>,
 ) -> sqlx::Result<bool> {
-    let result = sqlx::query!(
-        "update backups set status = 'failed', detail = $3, finished_at = $4, claimed_by = null, file_name = null,
-                done_bytes = null, total_bytes = null
-         where id = $1 and status = 'running' and claimed_by = $2",
-        id.0,
-        term.0,
+    change_running!(
+        conn,
+        (id, term.map(|it| it.0)),
+        "status = 'failed', detail = $3, finished_at = $4, claimed_by = null, file_name = null, done_bytes = null,
+         total_bytes = null",
         why,
-        now,
+        at,
     )
-    .execute(conn)
-    .await?;
-    Ok(result.rows_affected() > 0)
 }
 
 /// Puts it back into the queue.
-pub(super) async fn release(conn: &mut PgConnection, id: BackupId, term: Term) -> sqlx::Result<()> {
-    sqlx::query!(
-        "update backups set status = 'pending', claimed_by = null, started_at = null, file_name = null,
-                done_bytes = null, total_bytes = null
-         where id = $1 and status = 'running' and claimed_by = $2",
-        id.0,
-        term.0,
+pub(super) async fn release(
+    conn: &mut PgConnection,
+    id: BackupId,
+    term: Term,
+) -> sqlx::Result<bool> {
+    change_running!(
+        conn,
+        (id, term.0),
+        "status = 'pending', claimed_by = null, started_at = null, file_name = null, done_bytes = null,
+         total_bytes = null"
     )
-    .execute(conn)
-    .await?;
-    Ok(())
 }
 
-/// Those that run under another term: whoever made them is dead.
-pub(super) async fn orphans(conn: &mut PgConnection, term: Term) -> sqlx::Result<Vec<BackupId>> {
-    let ids = sqlx::query_scalar!(
-        "select id from backups where status = 'running' and claimed_by is distinct from $1 order by id",
+/// Those that run under another term, and which: whoever made them is dead.
+pub(super) async fn orphans(
+    conn: &mut PgConnection,
+    term: Term,
+) -> sqlx::Result<Vec<(BackupId, Option<Term>)>> {
+    let rows = sqlx::query!(
+        "select id, claimed_by from backups where status = 'running' and claimed_by is distinct from $1 order by id",
         term.0
     )
     .fetch_all(conn)
     .await?;
-    Ok(ids.into_iter().map(BackupId).collect())
-}
-
-/// Like [`fail`], for one of another term.
-pub(super) async fn fail_orphan(
-    conn: &mut PgConnection,
-    id: BackupId,
-    term: Term,
-    why: &str,
-    now: DateTime<Utc>,
-) -> sqlx::Result<bool> {
-    let result = sqlx::query!(
-        "update backups set status = 'failed', detail = $3, finished_at = $4, claimed_by = null, file_name = null,
-                done_bytes = null, total_bytes = null
-         where id = $1 and status = 'running' and claimed_by is distinct from $2",
-        id.0,
-        term.0,
-        why,
-        now,
-    )
-    .execute(conn)
-    .await?;
-    Ok(result.rows_affected() > 0)
+    let orphan = |id, claimed_by: Option<Uuid>| (BackupId(id), claimed_by.map(Term));
+    Ok(rows
+        .into_iter()
+        .map(|it| orphan(it.id, it.claimed_by))
+        .collect())
 }
 
 /// A backup's file is not there any more.
@@ -226,11 +213,12 @@ pub(super) async fn fail_of_deleted(
     Ok(ids.into_iter().map(InstanceId).collect())
 }
 
-/// Takes the next backup that is to be read back or rehearsed.
+/// Takes the next backup that is to be read back or rehearsed; a file that is
+/// being fetched is not looked at before it is there.
 pub(super) async fn claim_verification(conn: &mut PgConnection) -> sqlx::Result<Option<Backup>> {
     let id = sqlx::query_scalar!(
         "update backups set verification_status = 'running'
-         where id = (select id from backups where verification_status = 'pending'
+         where id = (select id from backups where verification_status = 'pending' and not fetch_wanted
                      order by verification_wanted, id limit 1 for update skip locked)
          returning id"
     )
@@ -242,40 +230,70 @@ pub(super) async fn claim_verification(conn: &mut PgConnection) -> sqlx::Result<
     }
 }
 
-/// Those that a dead leader was verifying wait again.
-pub(super) async fn release_verifications(conn: &mut PgConnection) -> sqlx::Result<u64> {
-    let result = sqlx::query!(
+/// What was being verified waits again: one, or all that a dead leader had.
+pub(super) async fn release_verifications(
+    conn: &mut PgConnection,
+    one: Option<BackupId>,
+) -> sqlx::Result<()> {
+    sqlx::query!(
         "update backups set verification_status = 'pending'
-         where verification_status = 'running'"
+         where verification_status = 'running' and ($1::uuid is null or id = $1)",
+        one.map(|it| it.0),
     )
     .execute(conn)
     .await?;
-    Ok(result.rows_affected())
+    Ok(())
 }
 
-/// How it was read back. A backup that is `damaged` is good no more.
+/// What a verification says of a backup.
+pub(super) struct Verdict<'a> {
+    pub(super) status: VerificationStatus,
+    pub(super) level: VerificationLevel,
+    pub(super) detail: Option<&'a str>,
+    /// The backup is good no more.
+    pub(super) damaged: bool,
+}
+
+/// `false` when it was not being verified.
 pub(super) async fn end_verification(
     conn: &mut PgConnection,
     id: BackupId,
-    outcome: Result<(), (&str, bool)>,
-    now: DateTime<Utc>,
-) -> sqlx::Result<()> {
-    let (status, detail, damaged) = match outcome {
-        Ok(()) => (VerificationStatus::Good, None, false),
-        Err((why, damaged)) => (VerificationStatus::Failed, Some(why), damaged),
-    };
-    sqlx::query!(
-        "update backups set verification_status = $2, verification_detail = $3, verification_level = 'read',
-                verification_wanted = null, verification_at = $4,
-                status = case when $5 then $6 else status end, detail = case when $5 then $3 else detail end,
-                finished_at = case when $5 then $4 else finished_at end
+    it: &Verdict<'_>,
+    at: DateTime<Utc>,
+) -> sqlx::Result<bool> {
+    let result = sqlx::query!(
+        "update backups set verification_status = $2, verification_level = $3, verification_detail = $4,
+                verification_at = $5, verification_wanted = null, verification_before = null,
+                verification_unable = null, verification_unable_at = null,
+                status = case when $6 then 'failed' else status end, detail = case when $6 then $4 else detail end,
+                finished_at = case when $6 then $5 else finished_at end
          where id = $1 and verification_status = 'running'",
         id.0,
-        status.as_str(),
-        detail,
-        now,
-        damaged,
-        BackupStatus::Failed.as_str(),
+        it.status.as_str(),
+        it.level.as_str(),
+        it.detail,
+        at,
+        it.damaged,
+    )
+    .execute(conn)
+    .await?;
+    Ok(result.rows_affected() > 0)
+}
+
+/// It could not be carried through: what was known of the backup holds on.
+pub(super) async fn give_up_verification(
+    conn: &mut PgConnection,
+    id: BackupId,
+    why: &str,
+    at: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "update backups set verification_status = coalesce(verification_before, 'none'), verification_before = null,
+                verification_wanted = null, verification_unable = $2, verification_unable_at = $3
+         where id = $1 and verification_status = 'running'",
+        id.0,
+        why,
+        at,
     )
     .execute(conn)
     .await?;

@@ -1,30 +1,37 @@
 use openflow_archive::{Error as ArchiveError, Limits, Progress, check};
 use tokio_util::sync::CancellationToken;
 
-use super::store;
+use super::store::{self, Verdict};
 use crate::{
     audit,
-    backups::{Backup, Backups, Error, model::ENTRIES_MAX},
+    backups::{
+        Backup, Backups, Error, VerificationLevel as Level, VerificationStatus as Status,
+        ending::{Ending, Verified, What},
+        model::ENTRIES_MAX,
+    },
     kernel::Actor,
 };
 
+const ACTOR: Actor = Actor::System("backups.verify");
+
 impl Backups {
     /// Reads the backup back, compares it with its manifest, and notes what
-    /// came of it. Stopped in the middle, it waits for the next leader.
-    pub(super) async fn read_back(self, backup: Backup, stop: CancellationToken) {
-        if let Err(error) = self.try_read_back(&backup, stop).await {
-            tracing::warn!(backup.id = %backup.id, %error, "cannot note a verification: {error}");
+    /// came of it, or gives back what could not be noted. Stopped in the middle,
+    /// it waits for the next leader.
+    pub(super) async fn read_back(self, backup: Backup, stop: CancellationToken) -> Option<Ending> {
+        let verified = self.try_read_back(&backup, stop).await;
+        if let Verified::Unreadable { why, .. } = &verified {
+            tracing::warn!(backup.id = %backup.id, "the backup {} cannot be read back: {why}", backup.title());
         }
+        self.noted(self.ending(&backup, What::Verified(verified)))
+            .await
     }
 
-    async fn try_read_back(&self, backup: &Backup, stop: CancellationToken) -> Result<(), Error> {
+    async fn try_read_back(&self, backup: &Backup, stop: CancellationToken) -> Verified {
+        let unreadable = |why: String, damaged| Verified::Unreadable { why, damaged };
         let file = match self.file_of(backup).await {
             Ok(file) => file,
-            Err(error) => {
-                return self
-                    .note_reading(backup, Err((error.to_string(), false)))
-                    .await;
-            }
+            Err(error) => return unreadable(error.to_string(), false),
         };
         let limits = Limits {
             bytes: u64::MAX,
@@ -41,46 +48,58 @@ impl Backups {
             }
         };
         match checked {
-            Ok(Ok(_)) => self.note_reading(backup, Ok(())).await,
-            Ok(Err(ArchiveError::Cancelled)) => self.release_verifications().await,
+            Ok(Ok(_)) => Verified::Whole,
+            Ok(Err(ArchiveError::Cancelled)) => Verified::Released,
+            // A disk that cannot be read now may be readable tomorrow.
             Ok(Err(error)) => {
-                // A disk that cannot be read now may be readable tomorrow.
                 let damaged = !matches!(error, ArchiveError::Io { .. });
-                self.note_reading(backup, Err((error.to_string(), damaged)))
-                    .await
+                unreadable(error.to_string(), damaged)
             }
-            Err(error) => {
-                self.note_reading(backup, Err((error.to_string(), false)))
-                    .await
-            }
+            Err(error) => unreadable(error.to_string(), false),
         }
     }
 
-    /// What was being verified waits for the next leader.
-    pub(in crate::backups) async fn release_verifications(&self) -> Result<(), Error> {
-        let mut tx = self.parts.db.begin_system().await?;
-        store::release_verifications(&mut tx).await?;
-        Ok(tx.commit().await?)
-    }
-
-    pub(in crate::backups) async fn note_reading(
+    pub(in crate::backups) async fn note_verified(
         &self,
-        backup: &Backup,
-        outcome: Result<(), (String, bool)>,
+        it: &Ending,
+        verified: &Verified,
     ) -> Result<(), Error> {
-        let now = self.now();
+        let id = it.backup.id;
         let mut tx = self.parts.db.begin_system().await?;
-        if let Err((why, _)) = &outcome {
-            tracing::warn!(backup.id = %backup.id, "the backup of {} cannot be read back: {why}", backup.instance_name);
-            let detail = serde_json::json!({"instanceId": backup.instance, "why": why});
-            let event = backup.event("backup.not_verified").with(detail);
-            audit::record(&mut tx, &Actor::System("backups.run"), now, event).await?;
+        match verdict(verified) {
+            Some(verdict) => {
+                let ended = store::end_verification(&mut tx, id, &verdict, it.at).await?;
+                if ended && verdict.status == Status::Failed {
+                    let why = verdict.detail;
+                    let detail = serde_json::json!({"instanceId": it.backup.instance, "why": why});
+                    let event = it.backup.event("backup.not_verified").with(detail);
+                    audit::record(&mut tx, &ACTOR, it.at, event).await?;
+                }
+            }
+            None => match verified {
+                Verified::Unable(why) => {
+                    store::give_up_verification(&mut tx, id, why, it.at).await?;
+                }
+                _ => store::release_verifications(&mut tx, Some(id)).await?,
+            },
         }
-        let outcome = match &outcome {
-            Ok(()) => Ok(()),
-            Err((why, damaged)) => Err((why.as_str(), *damaged)),
-        };
-        store::end_verification(&mut tx, backup.id, outcome, now).await?;
         Ok(tx.commit().await?)
     }
+}
+
+/// `None` when nothing was learned about the backup.
+fn verdict(verified: &Verified) -> Option<Verdict<'_>> {
+    let (status, level, detail, damaged) = match verified {
+        Verified::Whole => (Status::Good, Level::Read, "", false),
+        Verified::Unreadable { why, damaged } => (Status::Failed, Level::Read, &**why, *damaged),
+        Verified::Lives(words) => (Status::Good, Level::Rehearsed, &**words, false),
+        Verified::Fails(words) => (Status::Failed, Level::Rehearsed, &**words, false),
+        Verified::Unable(_) | Verified::Released => return None,
+    };
+    Some(Verdict {
+        status,
+        level,
+        detail: (!detail.is_empty()).then_some(detail),
+        damaged,
+    })
 }

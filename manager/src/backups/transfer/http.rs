@@ -79,6 +79,6 @@ async fn upload(
         .upload(&actor, id, length, body.into_data_stream())
         .await?;
     let at = format!("/api/v1/backups/{}", backup.id);
-    let view = Json(BackupView::from(backup));
+    let view = Json(BackupView::from(backups.look(backup).await?));
     Ok((StatusCode::CREATED, [(header::LOCATION, at)], view).into_response())
 }

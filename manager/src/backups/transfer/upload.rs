@@ -17,6 +17,7 @@ use crate::{
         service::{name_of, pending},
         store,
     },
+    identity::Role,
     instances,
     kernel::{Actor, InstanceId},
 };
@@ -46,7 +47,8 @@ impl Drop for Received {
 
 impl Backups {
     /// Receives an archive and makes it a backup of the instance, if it is one
-    /// of ours, whole, and of a key that we have. `announced` is the length
+    /// of ours, whole, of a key that we have, and of no project that is here and
+    /// that the actor is not a member of. `announced` is the length
     /// that the request says.
     pub(super) async fn upload(
         &self,
@@ -79,6 +81,7 @@ impl Backups {
         let manifest = self.examine(&received).await?;
         let about = read_about(&manifest)?;
         self.secret_of(&about)?;
+        self.check_source(actor, &about).await?;
         // Rights are looked at again: the upload may have taken an hour.
         let (mut tx, _) = self.parts.instances.open_live(actor, id).await?;
         let candidate = policies::store::candidate(&mut tx, id).await?;
@@ -143,6 +146,17 @@ impl Backups {
             .collect();
         received.sha256 = hex;
         Ok(())
+    }
+
+    /// The key ring opens what any project of this installation has sealed.
+    async fn check_source(&self, actor: &Actor, about: &About) -> Result<(), Error> {
+        let identity = &self.parts.identity;
+        let mut tx = self.parts.db.begin_system().await?;
+        let lacks = identity.lacks(&mut tx, actor, about.project_id, Role::Member);
+        match lacks.await? {
+            true => Err(Error::ForeignProject),
+            false => Ok(()),
+        }
     }
 
     /// Reads all of it, as a restore will.

@@ -24,6 +24,7 @@ const DATABASE_AWAY_PAUSE: Duration = Duration::from_secs(3);
 const RESTARTING_PAUSE: Duration = Duration::from_secs(1);
 const EVENT_TRIES: u32 = 5;
 const EVENT_PAUSE: Duration = Duration::from_millis(50);
+const AWAITS_DATA: &str = "It starts as soon as the data that it was made for are put back.";
 const LOG_LINES: usize = 5;
 const LOG_BYTES_MAX: usize = 800;
 
@@ -76,6 +77,7 @@ impl Reconciler {
             spec_hash: &spec_hash,
             upgrading: look.upgrading,
             held_down: look.row.is_held_down(),
+            awaits_data: look.row.awaits_data,
             frozen: self.is_frozen(&look.row),
         };
         if let Some(observed) = &observed
@@ -110,13 +112,7 @@ impl Reconciler {
                 .filter(|(it, _)| Some(it.state) == state),
         };
         drop(tx);
-        let spec = spec::container_spec(
-            &parts.settings,
-            &self.instances.folders,
-            &row,
-            &inside,
-            &image,
-        );
+        let spec = spec::container_spec(&self.instances, &row, &inside, &image);
         Ok(Some(Look {
             seen: row.seen.clone(),
             upgrading: row.seen.good_stack.is_some_and(|good| good != row.stack),
@@ -190,6 +186,12 @@ impl Reconciler {
                 Some(observed) => self.check(look, observed, attention).await,
                 None => Ok(Next::Again),
             },
+            Step::AwaitData => {
+                look.seen.detail = Some(AWAITS_DATA.to_owned());
+                self.write(&mut look).await?;
+                // The restore's next step wakes us.
+                Ok(Next::Done)
+            }
             Step::Wait => {
                 self.write(&mut look).await?;
                 let now = self.instances.now();
@@ -201,8 +203,8 @@ impl Reconciler {
     }
 
     async fn purge(&self, row: &Instance) -> Result<Next, Error> {
-        if let Err(error) = self.instances.folders.remove(row.id).await {
-            tracing::warn!(%error, "cannot remove the data folder of {}: {error}", row.id);
+        if let Err(error) = self.instances.remove_files(row.id).await {
+            tracing::warn!(%error, "cannot remove the files of {}: {error}", row.id);
             return Ok(Next::After(DATABASE_AWAY_PAUSE));
         }
         let mut tx = self.instances.parts.db.begin_system().await?;
@@ -222,8 +224,7 @@ impl Reconciler {
         seen.restart_needed = false;
         seen.started_at = None;
         seen.restart_done = look.row.restart_wanted;
-        // It has nothing to prove.
-        self.end_restore(&mut look, RestoreState::Done).await?;
+        self.end_restore_of_stopped(&mut look).await?;
         self.write(&mut look).await?;
         Ok(Next::Done)
     }

@@ -1,19 +1,25 @@
 //! The reconciler's part of a restore: the exchange of the files while the
 //! instance is stopped, and the judgement of the start that follows.
-use std::io;
+use std::{io, net::SocketAddr, time::Duration};
 
+use chrono::TimeDelta;
 use serde_json::json;
 
-use super::{Reconciler, pass::Look, queue::Next};
+use super::{Reconciler, pass::Look, queue::Next, up::admin};
 use crate::{
     audit,
+    engines::Refused,
     instances::{
         Error, Status,
-        restores::{RestoreState, store},
+        restores::{Entries, Restore, RestoreState, store},
         seen,
     },
     kernel::Actor,
 };
+
+const HAND_OVER_PAUSE: Duration = Duration::from_secs(2);
+/// An engine that has not taken it by then will not.
+const HAND_OVER_MAX: TimeDelta = TimeDelta::minutes(15);
 
 impl Reconciler {
     /// The container does not run: puts in what is staged, or takes it out
@@ -39,8 +45,12 @@ impl Reconciler {
         look.seen.upstream = None;
         match exchanged {
             Ok(()) if undo => {
+                let now = match restore.takes_back {
+                    true => "The instance is empty.",
+                    false => "What was there before is there again.",
+                };
                 look.seen.notice = Some(format!(
-                    "The restore of {} was undone: {}. What was there before is there again.",
+                    "The restore of {} was undone: {}. {now}",
                     restore.source_name,
                     restore.detail.as_deref().unwrap_or("no reason is known"),
                 ));
@@ -61,32 +71,100 @@ impl Reconciler {
         Ok(Next::Again)
     }
 
-    /// After a start that went well. Installs what the restored flows need;
-    /// `false` when that fails and the restore is undone.
+    /// After a start that went well, or on an engine that runs on. Installs
+    /// what the restored flows need, and hands over what is to be handed over.
+    /// How to go on when the restore is not at its end.
     pub(super) async fn prove_restore(
         &self,
         look: &mut Look,
-        address: std::net::SocketAddr,
-    ) -> Result<bool, Error> {
-        let Some((_, plan)) = look.restore.clone() else {
-            return Ok(true);
+        address: SocketAddr,
+    ) -> Result<Option<Next>, Error> {
+        let Some((restore, plan)) = look.restore.clone() else {
+            return Ok(None);
         };
         for module in &plan.modules {
             if let Err(why) = self.install(look, address, module).await {
                 let why = format!("the module {} could not be installed ({why})", module.name);
+                if plan.entries == Entries::Handed {
+                    self.refuse_restore(look, &why).await?;
+                    return Ok(None);
+                }
                 self.step_restore(look, RestoreState::Undoing, Some(&why))
                     .await?;
-                return Ok(false);
+                return Ok(Some(Next::Again));
             }
         }
+        if plan.entries == Entries::Handed {
+            return self.hand_over(look, address, &restore).await;
+        }
         self.end_restore(look, RestoreState::Done).await?;
-        Ok(true)
+        Ok(None)
+    }
+
+    /// The engine takes it in or leaves all as it was.
+    async fn hand_over(
+        &self,
+        look: &mut Look,
+        address: SocketAddr,
+        restore: &Restore,
+    ) -> Result<Option<Next>, Error> {
+        let staged = self.instances.swap(restore).staging();
+        let kind = look.row.engine.kind();
+        match kind.hand_over(&admin(look, address), &staged).await {
+            Ok(note) => {
+                look.seen.notice = note;
+                self.end_restore(look, RestoreState::Done).await?;
+                Ok(None)
+            }
+            Err(Refused::Unknown(why)) if !self.is_overdue(restore) => {
+                tracing::warn!("restore of {}: {why}; once more", restore.source_name);
+                Ok(Some(Next::After(HAND_OVER_PAUSE)))
+            }
+            Err(Refused::No(why) | Refused::Unknown(why)) => {
+                self.refuse_restore(look, &why).await?;
+                Ok(None)
+            }
+        }
+    }
+
+    fn is_overdue(&self, restore: &Restore) -> bool {
+        HAND_OVER_MAX < self.instances.now() - restore.created_at
+    }
+
+    /// Nothing was exchanged, so there is nothing to put back.
+    async fn refuse_restore(&self, look: &mut Look, why: &str) -> Result<(), Error> {
+        if let Some((restore, _)) = &mut look.restore {
+            look.seen.notice = Some(format!(
+                "{} was not restored: {why}. What was there before is there still.",
+                restore.source_name
+            ));
+            restore.detail = Some(why.to_owned());
+        }
+        self.end_restore(look, RestoreState::Undone).await
+    }
+
+    /// It was stopped: there is nothing to prove, and nobody to hand over to.
+    pub(super) async fn end_restore_of_stopped(&self, look: &mut Look) -> Result<(), Error> {
+        match &look.restore {
+            Some((_, plan)) if plan.entries == Entries::Handed => {
+                self.refuse_restore(look, "the instance was stopped before it took it in")
+                    .await
+            }
+            _ => self.end_restore(look, RestoreState::Done).await,
+        }
     }
 
     /// The start on trial did not go well: what was there before is to be put
     /// back. `false` when nothing is on trial.
     pub(super) async fn give_up_trial(&self, look: &mut Look, why: &str) -> Result<bool, Error> {
-        if look.restore.is_some() {
+        if let Some((restore, plan)) = &look.restore {
+            if plan.entries == Entries::Handed {
+                // It is handed over again when the engine is up.
+                if self.is_overdue(restore) {
+                    self.refuse_restore(look, why).await?;
+                }
+                return Ok(false);
+            }
             self.step_restore(look, RestoreState::Undoing, Some(why))
                 .await?;
             return Ok(true);
@@ -117,7 +195,7 @@ impl Reconciler {
             "sourceName": restore.source_name, "why": restore.detail});
         let mut tx = self.instances.parts.db.begin_system().await?;
         seen::write(&mut tx, row.id, &look.seen).await?;
-        store::step(&mut tx, restore.id, end, None, now).await?;
+        store::step(&mut tx, restore.id, end, restore.detail.as_deref(), now).await?;
         let actor = Actor::System("instances.reconcile");
         audit::record(&mut tx, &actor, now, row.event(action, detail)).await?;
         tx.commit().await?;

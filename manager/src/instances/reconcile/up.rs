@@ -12,16 +12,13 @@ use super::{
 };
 use crate::{
     audit::{self, Event},
-    instances::{Error, Status, first_files, node_red, seen, spec},
+    engines::{Admin, Module},
+    instances::{Error, Status, seen},
     kernel::Actor,
     runtime::{self, ContainerState, Observed, Probe},
-    stacks::templates::Module,
 };
 
 const HEALTH_PATH: &str = "/openflow/health";
-/// The editor listens before the flows run; with missing node types they never
-/// do, so their start is waited for no longer than this.
-const FLOWS_WAIT: Duration = Duration::from_secs(3);
 /// Longer, and it is unhealthy (or its upgrade has failed).
 const UP_WAIT: TimeDelta = TimeDelta::seconds(120);
 const PROBE_PAUSE: Duration = Duration::from_millis(15);
@@ -74,12 +71,36 @@ impl Reconciler {
     ) -> Result<Next, Error> {
         let started = {
             let _slot = self.slot().await;
-            self.instances.parts.runtime.start(look.row.id).await
+            self.start_with_a_burst(&look).await
         };
         match started {
             Ok(()) => self.started(look, attention).await,
             Err(error) => self.not_started(look, error.into()).await,
         }
+    }
+
+    async fn start_with_a_burst(&self, look: &Look) -> Result<(), runtime::Error> {
+        let runtime = &self.instances.parts.runtime;
+        let cpus = look.spec.cpus;
+        if cpus < look.spec.start_cpus {
+            runtime
+                .limit_cpus(look.row.id, look.spec.start_cpus)
+                .await?;
+        }
+        runtime.start(look.row.id).await
+    }
+
+    /// It is up: from now on it may use what it was given.
+    async fn end_burst(&self, look: &Look) -> Result<(), Error> {
+        let was_up = matches!(
+            look.row.seen.status,
+            Status::Running | Status::SafeMode | Status::Unhealthy
+        );
+        if !was_up && look.spec.cpus < look.spec.start_cpus {
+            let runtime = &self.instances.parts.runtime;
+            runtime.limit_cpus(look.row.id, look.spec.cpus).await?;
+        }
+        Ok(())
     }
 
     async fn make(&self, look: &Look, replace: bool) -> Result<(), Error> {
@@ -89,15 +110,8 @@ impl Reconciler {
             runtime.stop(id).await?;
             runtime.remove(id).await?;
         }
-        let inside = &look.inside;
-        let first = first_files::of(
-            look.row.engine,
-            inside.flows.as_ref(),
-            &inside.keys.credential_secret,
-        );
         self.instances
-            .folders
-            .ensure(id, first)
+            .ensure_files(&look.row, &look.inside)
             .await
             .map_err(|error| {
                 Error::DataFolder(match error.kind() {
@@ -253,7 +267,8 @@ impl Reconciler {
                 Probe::Up { flows: false } => {
                     let since = *first_up.get_or_insert_with(Instant::now);
                     // In safe mode flows never start, and nobody waits for them.
-                    if look.seen.safe_mode || FLOWS_WAIT < since.elapsed() {
+                    let wait = look.row.engine.facts().flows_wait;
+                    if look.seen.safe_mode || wait < since.elapsed() {
                         return Ok(Up::Healthy { flows: false });
                     }
                 }
@@ -279,9 +294,10 @@ impl Reconciler {
         address: SocketAddr,
         flows: bool,
     ) -> Result<Next, Error> {
-        if !self.prove_restore(&mut look, address).await? {
-            return Ok(Next::Again);
+        if let Some(next) = self.prove_restore(&mut look, address).await? {
+            return Ok(next);
         }
+        self.end_burst(&look).await?;
         let upgraded = look.upgrading;
         let seen = &mut look.seen;
         seen.status = if seen.safe_mode {
@@ -301,14 +317,14 @@ impl Reconciler {
             tracing::info!("instance {} now runs {}", look.row.name, look.stack_name);
         }
         if look.seen.seeded_at.is_none() {
-            self.install_modules(&mut look, address).await?;
+            self.seed(&mut look, address).await?;
         }
         Ok(Next::Done)
     }
 
-    /// The template's modules, once. One that cannot be installed is named on
-    /// the instance; the rest are.
-    async fn install_modules(&self, look: &mut Look, address: SocketAddr) -> Result<(), Error> {
+    /// The template's modules and flows, once. What cannot be put in is named
+    /// on the instance; the rest is.
+    async fn seed(&self, look: &mut Look, address: SocketAddr) -> Result<(), Error> {
         let mut troubles = Vec::new();
         for module in &look.inside.modules {
             if let Err(why) = self.install(look, address, module).await {
@@ -318,7 +334,14 @@ impl Reconciler {
         if !troubles.is_empty() {
             let list = troubles.join("; ");
             look.seen.notice = Some(format!(
-                "Not all of the template's modules could be installed ({list}). Install them from the editor's palette manager."
+                "Not all of the template's modules could be installed ({list}). Install them from the editor."
+            ));
+        }
+        let flows = look.inside.flows.as_ref();
+        let kind = look.row.engine.kind();
+        if let Err(why) = kind.seed(&admin(look, address), flows).await {
+            look.seen.notice = Some(format!(
+                "The template's flows could not be put in ({why}). Import them in the editor."
             ));
         }
         look.seen.seeded_at = Some(self.instances.now());
@@ -334,7 +357,8 @@ impl Reconciler {
     ) -> Result<(), String> {
         let (name, instance) = (&module.name, &look.row.name);
         tracing::info!(module = name, "installing {name} into {instance}");
-        node_red::install(address, &look.inside.keys.magic_token, module).await
+        let kind = look.row.engine.kind();
+        kind.install(&admin(look, address), module).await
     }
 
     /// Back to the stack that was last healthy.
@@ -386,8 +410,13 @@ fn note_container(look: &mut Look, observed: &Observed) {
 }
 
 fn address_of(look: &Look, observed: &Observed) -> Option<SocketAddr> {
-    Some(SocketAddr::new(
-        observed.address?,
-        spec::port(look.row.engine),
-    ))
+    let port = look.row.engine.facts().port;
+    Some(SocketAddr::new(observed.address?, port))
+}
+
+pub(super) fn admin(look: &Look, address: SocketAddr) -> Admin {
+    Admin {
+        address,
+        magic: look.inside.keys.magic_token.clone(),
+    }
 }

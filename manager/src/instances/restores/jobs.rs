@@ -1,6 +1,7 @@
 use std::{io, time::Duration};
 
 use chrono::TimeDelta;
+use openflow_archive::remove_tree;
 
 use super::{store, swap};
 use crate::{
@@ -25,18 +26,27 @@ impl Job for CleanUp {
 
     async fn run(&self) -> Result<(), Error> {
         let it = &self.0;
-        let now = it.now();
+        let before = it.now() - SILENCE;
         let mut tx = it.parts.db.begin_system().await?;
-        store::give_up(&mut tx, now - SILENCE, GIVEN_UP, now).await?;
-        tx.commit().await?;
+        let silent = store::silent(&mut tx, before).await?;
+        drop(tx);
+        for restore in silent {
+            if let Err(error) = it.give_up_restore(&restore, before, GIVEN_UP).await {
+                tracing::warn!(%error, "cannot give up restore {}: {error}", restore.id);
+            }
+        }
         let root = it.folders.root().to_path_buf();
         let left = blocking(move || swap::left_in(&root)).await?;
         for (id, folder) in left {
             let mut tx = it.parts.db.begin_system().await?;
             let open = store::is_open(&mut tx, id).await?;
             drop(tx);
-            if !open {
-                blocking(move || swap::remove(&folder)).await?;
+            if open {
+                continue;
+            }
+            // One that cannot be removed does not keep the others.
+            if let Err(error) = blocking(move || remove_tree(&folder)).await {
+                tracing::warn!(%error, "cannot remove the files of restore {id}: {error}");
             }
         }
         Ok(())

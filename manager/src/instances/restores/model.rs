@@ -4,9 +4,9 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::{
+    engines::Module,
     instances::model::text_enum,
     kernel::{InstanceId, ProjectId, RestoreId},
-    stacks::templates::Module,
 };
 
 text_enum! {
@@ -23,6 +23,8 @@ text_enum! {
         /// The files are put beside; the instance runs on.
         Preparing = "preparing",
         Stopping = "stopping",
+        /// The running engine takes in what was put beside.
+        Applying = "applying",
         /// The files are exchanged, and the instance has to prove itself.
         Starting = "starting",
         /// It did not: what was there before is put back.
@@ -43,6 +45,9 @@ pub struct Restore {
     pub source_kind: SourceKind,
     pub source_id: Uuid,
     pub source_name: String,
+    /// The instance was made for the data: it is not started before they are in
+    /// place, and deleted when they do not come.
+    pub takes_back: bool,
     pub state: RestoreState,
     /// Why, in words for a person.
     pub detail: Option<String>,
@@ -69,6 +74,8 @@ pub enum Entries {
     Whole,
     /// These names in it; one that is not staged is removed.
     Files(Vec<String>),
+    /// Nothing: the running engine is handed what is staged.
+    Handed,
 }
 
 /// How a staged restore is carried out.

@@ -1,13 +1,15 @@
 use std::{io, path::PathBuf};
 
+use chrono::{DateTime, Utc};
 use serde_json::json;
 
 use super::{NewRestore, Plan, Restore, RestoreState, store, swap::Swap};
 use crate::{
     audit,
+    db::Tx,
     identity::Role,
-    instances::{Error, Instances},
-    kernel::{Actor, InstanceId, Page, PageRequest, RestoreId},
+    instances::{self, Desired, Error, Instance, Instances, NewInstance, service::Choices},
+    kernel::{Actor, InstanceId, Page, PageRequest, ProjectId, RestoreId, StackId},
 };
 
 impl Instances {
@@ -21,21 +23,74 @@ impl Instances {
         new: NewRestore,
     ) -> Result<Restore, Error> {
         let (mut tx, instance) = self.open_live(actor, id).await?;
+        // The row of the instance is locked, and a backup locks it to begin.
+        if store::backup_runs(&mut tx, id).await? {
+            return Err(Error::BackupRuns);
+        }
+        let restore = self.drafted(actor, &instance, new);
+        self.begin(tx, actor, &instance, restore).await
+    }
+
+    /// Like [`Instances::begin_restore`], into an instance with the defaults
+    /// that is made for it, in one transaction. It is not started before the
+    /// data are in place, and goes again when they do not come. Without a stack
+    /// it gets the default one.
+    pub async fn begin_restore_into_new(
+        &self,
+        actor: &Actor,
+        project: ProjectId,
+        (names, stack): (NewInstance, Option<StackId>),
+        new: NewRestore,
+    ) -> Result<Restore, Error> {
+        let mut tx = self.parts.db.begin_as(actor).await?;
+        let choices = Choices {
+            stack,
+            ..Choices::default()
+        };
+        let asked = (names, choices);
+        let instance = self.create_in(&mut tx, actor, project, asked).await?;
+        let restore = Restore {
+            takes_back: true,
+            ..self.drafted(actor, &instance, new)
+        };
+        self.begin(tx, actor, &instance, restore).await
+    }
+
+    fn drafted(&self, actor: &Actor, instance: &Instance, new: NewRestore) -> Restore {
         let requested_by = match actor {
             Actor::User(user) => user.name.clone(),
             Actor::Setup { .. } => "setup".to_owned(),
             Actor::System(name) => (*name).to_owned(),
         };
-        // The row of the instance is locked, and a backup locks it to begin.
-        if store::backup_runs(&mut tx, id).await? {
-            return Err(Error::BackupRuns);
+        Restore {
+            id: RestoreId::new(),
+            instance: instance.id,
+            project: instance.project,
+            source_kind: new.source_kind,
+            source_id: new.source_id,
+            source_name: new.source_name,
+            takes_back: false,
+            state: RestoreState::Preparing,
+            detail: None,
+            progress: None,
+            requested_by,
+            created_at: self.now(),
+            finished_at: None,
         }
-        let now = self.now();
-        let restore = store::insert(&mut tx, &instance, new, &requested_by, now).await?;
+    }
+
+    async fn begin(
+        &self,
+        mut tx: Tx,
+        actor: &Actor,
+        instance: &Instance,
+        restore: Restore,
+    ) -> Result<Restore, Error> {
+        store::insert(&mut tx, &restore).await?;
         let detail = json!({"restoreId": restore.id, "from": restore.source_kind,
             "sourceId": restore.source_id, "sourceName": restore.source_name});
         let event = instance.event("instance.restore", detail);
-        audit::record(&mut tx, actor, now, event).await?;
+        audit::record(&mut tx, actor, restore.created_at, event).await?;
         // First, so that the clean-up knows whose the folder is.
         tx.commit().await?;
         let swap = self.swap(&restore);
@@ -109,17 +164,60 @@ impl Instances {
         })
     }
 
-    /// The files could not be staged: nothing was touched. `false`, and nothing
-    /// is done, when it is under way all the same: an answer of the database
-    /// can get lost.
+    /// The files could not be staged: nothing was touched, and an instance that
+    /// was made for them is deleted. `false`, and nothing is done, when it is
+    /// under way all the same: an answer of the database can get lost.
     pub async fn restore_not_staged(&self, restore: &Restore, why: &str) -> Result<bool, Error> {
-        let mut tx = self.parts.db.begin_system().await?;
+        let mut tx = self.lock_for(restore).await?;
         let failed = store::fail(&mut tx, restore.id, why, self.now()).await?;
+        if failed {
+            self.take_back(&mut tx, restore, why).await?;
+        }
         tx.commit().await?;
         if failed {
             self.remove_staged(restore).await;
         }
         Ok(failed)
+    }
+
+    /// Whoever prepared it died, unless there was a sign of life since `before`.
+    pub(super) async fn give_up_restore(
+        &self,
+        restore: &Restore,
+        before: DateTime<Utc>,
+        why: &str,
+    ) -> Result<(), Error> {
+        let mut tx = self.lock_for(restore).await?;
+        if store::give_up(&mut tx, restore.id, before, why, self.now()).await? {
+            self.take_back(&mut tx, restore, why).await?;
+        }
+        Ok(tx.commit().await?)
+    }
+
+    /// The instance's row first and then the restore's, as everybody.
+    async fn lock_for(&self, restore: &Restore) -> Result<Tx, Error> {
+        let mut tx = self.parts.db.begin_system().await?;
+        instances::store::lock(&mut tx, restore.instance).await?;
+        Ok(tx)
+    }
+
+    /// Deletes the instance if it was made for the data that did not come.
+    async fn take_back(&self, tx: &mut Tx, restore: &Restore, why: &str) -> Result<(), Error> {
+        let found = instances::store::get(tx, restore.instance).await?;
+        let Some(mut it) = found.filter(|it| restore.takes_back && it.desired != Desired::Absent)
+        else {
+            return Ok(());
+        };
+        it.desired = Desired::Absent;
+        it.updated_at = self.now();
+        instances::store::update(tx, &it).await?;
+        let why = format!("the data that it was made for did not come: {why}");
+        tracing::warn!("instance {} ({}) is deleted: {why}", it.name, it.id);
+        let detail =
+            json!({"restoreId": restore.id, "sourceName": restore.source_name, "why": why});
+        let event = it.event("instance.delete", detail);
+        let actor = Actor::System("restores");
+        Ok(audit::record(tx, &actor, it.updated_at, event).await?)
     }
 
     /// To a stranger it does not exist.

@@ -2,12 +2,15 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{Entries, NewRestore, Plan, Restore, RestoreState, SourceKind};
+use super::{Entries, Plan, Restore, RestoreState, SourceKind};
 use crate::{
     db,
-    instances::{Error, Instance},
+    instances::Error,
     kernel::{InstanceId, PageRequest, ProjectId, RestoreId},
 };
+
+/// So many are given up at once; the others at the next turn.
+const SILENT_MAX: i64 = 100;
 
 struct Row {
     id: Uuid,
@@ -16,6 +19,7 @@ struct Row {
     source_kind: String,
     source_id: Uuid,
     source_name: String,
+    takes_back: bool,
     state: String,
     detail: Option<String>,
     done_bytes: Option<i64>,
@@ -40,6 +44,7 @@ impl TryFrom<Row> for Restore {
             source_kind: SourceKind::parse(&row.source_kind).ok_or_else(|| bad("source_kind"))?,
             source_id: row.source_id,
             source_name: row.source_name,
+            takes_back: row.takes_back,
             state: RestoreState::parse(&row.state).ok_or_else(|| bad("state"))?,
             detail: row.detail,
             progress: row.done_bytes.zip(row.total_bytes),
@@ -55,8 +60,8 @@ macro_rules! select {
     ($rest:literal, $($arg:expr),* $(,)?) => {
         sqlx::query_as!(
             Row,
-            "select id, instance_id, project_id, source_kind, source_id, source_name, state, detail, done_bytes, total_bytes,
-                    requested_by, created_at, finished_at
+            "select id, instance_id, project_id, source_kind, source_id, source_name, takes_back, state, detail, done_bytes,
+                    total_bytes, requested_by, created_at, finished_at
              from restores " + $rest,
             $($arg),*
         )
@@ -64,46 +69,27 @@ macro_rules! select {
 }
 
 /// Fails with [`Error::RestoreUnderWay`] when another one is open.
-pub(super) async fn insert(
-    conn: &mut PgConnection,
-    instance: &Instance,
-    new: NewRestore,
-    requested_by: &str,
-    now: DateTime<Utc>,
-) -> Result<Restore, Error> {
-    let it = Restore {
-        id: RestoreId::new(),
-        instance: instance.id,
-        project: instance.project,
-        source_kind: new.source_kind,
-        source_id: new.source_id,
-        source_name: new.source_name,
-        state: RestoreState::Preparing,
-        detail: None,
-        progress: None,
-        requested_by: requested_by.to_owned(),
-        created_at: now,
-        finished_at: None,
-    };
+pub(super) async fn insert(conn: &mut PgConnection, it: &Restore) -> Result<(), Error> {
     let result = sqlx::query!(
-        "insert into restores (id, instance_id, project_id, source_kind, source_id, source_name, state, requested_by,
+        "insert into restores (id, instance_id, project_id, source_kind, source_id, source_name, takes_back, state, requested_by,
                                created_at, touched_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9)",
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $10)",
         it.id.0,
         it.instance.0,
         it.project.0,
         it.source_kind.as_str(),
         it.source_id,
         it.source_name,
+        it.takes_back,
         it.state.as_str(),
         it.requested_by,
-        now,
+        it.created_at,
     )
     .execute(conn)
     .await;
     match result {
         Err(error) if db::is_violation(&error, "restores_open_key") => Err(Error::RestoreUnderWay),
-        other => Ok(other.map(|_| it)?),
+        other => Ok(other.map(|_| ())?),
     }
 }
 
@@ -184,14 +170,16 @@ pub(super) async fn stage(
     plan: &Plan,
     now: DateTime<Utc>,
 ) -> sqlx::Result<bool> {
-    let entries = match &plan.entries {
-        Entries::Whole => None,
-        Entries::Files(names) => Some(names.as_slice()),
+    let (state, entries) = match &plan.entries {
+        Entries::Whole => (RestoreState::Stopping, None),
+        Entries::Files(names) => (RestoreState::Stopping, Some(names.as_slice())),
+        Entries::Handed => (RestoreState::Applying, Some(&[][..])),
     };
     let result = sqlx::query!(
-        "update restores set state = 'stopping', entries = $2, modules = $3, touched_at = $4
+        "update restores set state = $2, entries = $3, modules = $4, touched_at = $5
          where id = $1 and state = 'preparing'",
         id.0,
+        state.as_str(),
         entries,
         serde_json::json!(plan.modules),
         now,
@@ -207,7 +195,7 @@ pub(in crate::instances) async fn staged(
     instance: InstanceId,
 ) -> Result<Option<(Restore, Plan)>, Error> {
     let row = select!(
-        "where instance_id = $1 and state in ('stopping', 'starting', 'undoing')",
+        "where instance_id = $1 and state in ('stopping', 'applying', 'starting', 'undoing')",
         instance.0
     )
     .fetch_optional(&mut *conn)
@@ -223,7 +211,11 @@ pub(in crate::instances) async fn staged(
     .fetch_one(conn)
     .await?;
     let plan = Plan {
-        entries: plan.entries.map_or(Entries::Whole, Entries::Files),
+        entries: match plan.entries {
+            None => Entries::Whole,
+            Some(names) if names.is_empty() => Entries::Handed,
+            Some(names) => Entries::Files(names),
+        },
         modules: serde_json::from_value(plan.modules).map_err(|_| bad("modules"))?,
     };
     Ok(Some((restore, plan)))
@@ -271,23 +263,43 @@ pub(super) async fn fail(
     Ok(result.rows_affected() > 0)
 }
 
-/// Gives up those being prepared without a sign of life since `before`.
+/// Those being prepared without a sign of life since `before`, the oldest first.
+pub(super) async fn silent(
+    conn: &mut PgConnection,
+    before: DateTime<Utc>,
+) -> sqlx::Result<Vec<Restore>> {
+    select!(
+        "where state = 'preparing' and touched_at < $1 order by id limit $2",
+        before,
+        SILENT_MAX,
+    )
+    .fetch_all(conn)
+    .await?
+    .into_iter()
+    .map(Restore::try_from)
+    .collect()
+}
+
+/// Gives up one without a sign of life since `before`; `false` when there was
+/// one.
 pub(super) async fn give_up(
     conn: &mut PgConnection,
+    id: RestoreId,
     before: DateTime<Utc>,
     why: &str,
     now: DateTime<Utc>,
-) -> sqlx::Result<u64> {
+) -> sqlx::Result<bool> {
     let result = sqlx::query!(
-        "update restores set state = 'failed', detail = $2, finished_at = $3
-         where state = 'preparing' and touched_at < $1",
+        "update restores set state = 'failed', detail = $3, finished_at = $4
+         where id = $1 and state = 'preparing' and touched_at < $2",
+        id.0,
         before,
         why,
         now,
     )
     .execute(conn)
     .await?;
-    Ok(result.rows_affected())
+    Ok(result.rows_affected() > 0)
 }
 
 /// Whether the restore is under way.

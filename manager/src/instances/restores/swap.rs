@@ -7,6 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use openflow_archive::remove_tree;
+
 use super::Entries;
 use crate::{
     instances::DataFolders,
@@ -103,7 +105,7 @@ impl Swap {
                 continue; // done already
             }
             if is_there(&pair.live)? {
-                remove(&pair.rejected)?;
+                remove_tree(&pair.rejected)?;
                 fs::rename(&pair.live, &pair.rejected)?;
             }
             if had {
@@ -117,7 +119,7 @@ impl Swap {
 
     /// Removes what is left of it.
     pub(in crate::instances) fn remove(&self) -> io::Result<()> {
-        remove(&self.folder)
+        remove_tree(&self.folder)
     }
 
     fn pairs(&self, entries: &Entries) -> io::Result<Vec<Pair>> {
@@ -130,6 +132,7 @@ impl Swap {
                 absent: inside("absent"),
                 rejected: inside("rejected"),
             }]),
+            Entries::Handed => Ok(Vec::new()),
             Entries::Files(names) => names
                 .iter()
                 .map(|name| {
@@ -176,18 +179,6 @@ pub(super) fn left_in(root: &Path) -> io::Result<Vec<(RestoreId, PathBuf)>> {
         found.extend(id.map(|id| (id, entry.path())));
     }
     Ok(found)
-}
-
-pub(super) fn remove(path: &Path) -> io::Result<()> {
-    let is_folder = match path.symlink_metadata() {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-        other => other?.is_dir(),
-    };
-    if is_folder {
-        fs::remove_dir_all(path)
-    } else {
-        fs::remove_file(path)
-    }
 }
 
 fn is_there(path: &Path) -> io::Result<bool> {

@@ -1,4 +1,9 @@
-use std::{net::IpAddr, sync::Arc, time::Instant};
+use std::{
+    collections::HashSet,
+    net::IpAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
 
 use arc_swap::ArcSwap;
 use chrono::{DateTime, Utc};
@@ -22,6 +27,8 @@ const DENIED_MAX: u32 = 6;
 const OTHERS_MAX: u32 = 60;
 /// User names that share one are limited together.
 const CELLS: usize = 1 << 12;
+/// That a client was there is told once in it.
+const SEEN_PERIOD: Duration = Duration::from_secs(60);
 
 /// Whom an event is about.
 #[derive(Clone, Copy, Debug)]
@@ -57,7 +64,26 @@ struct Shared {
     known: Arc<ArcSwap<Known>>,
     denied: Buckets,
     others: Buckets,
-    seen: Buckets,
+    seen: Mutex<Lately>,
+}
+
+/// The clients that were told of since a moment. No more than there are: a
+/// stranger is none. Cells that some share would hide one behind another.
+#[derive(Default)]
+struct Lately {
+    since: Duration,
+    clients: HashSet<Uuid>,
+}
+
+impl Lately {
+    /// Whether it is to be told.
+    fn is_new(&mut self, client: Uuid, now: Duration) -> bool {
+        if SEEN_PERIOD < now.saturating_sub(self.since) {
+            self.since = now;
+            self.clients.clear();
+        }
+        self.clients.insert(client)
+    }
 }
 
 impl EventSink {
@@ -74,7 +100,7 @@ impl EventSink {
             known,
             denied: Buckets::per_minute(DENIED_MAX, CELLS),
             others: Buckets::per_minute(OTHERS_MAX, CELLS),
-            seen: Buckets::per_minute(1, CELLS),
+            seen: Mutex::default(),
         };
         (Self(Arc::new(shared)), EventWriter::new(db, receiver))
     }
@@ -83,7 +109,7 @@ impl EventSink {
     pub fn connected(&self, who: Who<'_>) {
         let now = self.0.began.elapsed();
         if let Some(Owner::Client(client)) = self.owner(who.username)
-            && self.0.seen.take(client, now)
+            && self.lately().is_new(client, now)
         {
             let at = self.0.clock.now();
             self.send(Entry::Seen { client, at });
@@ -150,6 +176,10 @@ impl EventSink {
         }
     }
 
+    fn lately(&self) -> MutexGuard<'_, Lately> {
+        self.0.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn owner(&self, username: &str) -> Option<Owner> {
         Some(self.0.known.load().get(username)?.owner)
     }
@@ -162,4 +192,20 @@ impl EventSink {
 /// Counts an event that nobody will see.
 pub(super) fn lost(reason: &'static str) {
     metrics::counter!("openflow_mqtt_events_lost_total", "reason" => reason).increment(1);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_client_is_told_of_once_a_minute_however_many_there_are() {
+        let mut lately = Lately::default();
+        let clients: Vec<Uuid> = (0..10_000).map(Uuid::from_u128).collect();
+        for (seconds, told) in [(5, 10_000), (30, 0), (61, 10_000), (100, 0)] {
+            let now = Duration::from_secs(seconds);
+            let new = clients.iter().filter(|it| lately.is_new(**it, now));
+            assert_eq!(new.count(), told, "after {seconds} s");
+        }
+    }
 }

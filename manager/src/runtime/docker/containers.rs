@@ -1,7 +1,7 @@
 use std::{collections::HashMap, time::Duration};
 
 use bollard::{
-    models::ContainerSummary,
+    models::{ContainerSummary, ContainerUpdateBody},
     query_parameters::{
         EventsOptionsBuilder, InspectContainerOptions, ListContainersOptionsBuilder,
         RemoveContainerOptionsBuilder, RenameContainerOptionsBuilder, StartContainerOptions,
@@ -169,6 +169,26 @@ impl DockerRuntime {
                 self.check_name_is_ours(name, id).await?;
                 Err(error.into())
             }
+            result => Ok(result?),
+        }
+    }
+
+    pub(super) async fn limit_container_cpus(
+        &self,
+        id: InstanceId,
+        cpus: f64,
+    ) -> Result<(), Error> {
+        let summary = self.find_all(id).await?.into_iter().next();
+        let container = summary.and_then(|it| it.id).ok_or(Error::NoContainer)?;
+        let body = ContainerUpdateBody {
+            nano_cpus: Some(map::nano_cpus(cpus)),
+            ..Default::default()
+        };
+        let updated = self
+            .change(|docker| async move { docker.update_container(&container, body).await })
+            .await;
+        match updated {
+            Err(error) if status(&error) == Some(404) => Err(Error::NoContainer),
             result => Ok(result?),
         }
     }

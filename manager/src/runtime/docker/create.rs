@@ -91,7 +91,8 @@ fn is_of_spec(summary: &ContainerSummary, hash: &str) -> bool {
 }
 
 /// The whole of what the engine is told. What is not in here is never sent: no
-/// device, capability, published port, namespace of the host or second mount.
+/// device, capability, published port, namespace of the host or mount of the
+/// user's choice.
 fn body(spec: &ContainerSpec, config: &DockerConfig, network: &Network) -> ContainerCreateBody {
     let env = spec.env.iter();
     let mut aliases = vec![spec.name.clone()];
@@ -137,10 +138,11 @@ fn host_config(spec: &ContainerSpec, config: &DockerConfig, network: &Network) -
     let gateways = network.info.gateways.iter();
     let confined = Confined {
         memory_bytes: spec.memory_bytes,
-        cpus: spec.cpus,
+        cpus: spec.start_cpus.max(spec.cpus),
         pids_max: spec.pids_max,
         tmp_bytes: spec.tmp_bytes,
         data_dir: &spec.data_dir,
+        secrets_dir: spec.secrets_dir.as_deref(),
     };
     HostConfig {
         network_mode: Some(config.network.clone()),
@@ -166,6 +168,7 @@ pub(super) struct Confined<'a> {
     pub(super) pids_max: i64,
     pub(super) tmp_bytes: i64,
     pub(super) data_dir: &'a Path,
+    pub(super) secrets_dir: Option<&'a Path>,
 }
 
 impl Confined<'_> {
@@ -175,7 +178,7 @@ impl Confined<'_> {
         HostConfig {
             memory: Some(self.memory_bytes),
             memory_swap: Some(self.memory_bytes), // with the memory: no swap
-            nano_cpus: Some((self.cpus * 1e9).round() as i64),
+            nano_cpus: Some(map::nano_cpus(self.cpus)),
             pids_limit: Some(self.pids_max),
             oom_score_adj: Some(OOM_SCORE_ADJ),
             // V8 ends with SIGABRT when out of memory; its core would fill /data.
@@ -188,7 +191,7 @@ impl Confined<'_> {
             security_opt: Some(vec!["no-new-privileges:true".into()]),
             readonly_rootfs: Some(true),
             tmpfs: Some(HashMap::from([("/tmp".into(), tmp)])),
-            mounts: Some(vec![data_mount(self.data_dir)]),
+            mounts: Some(self.mounts()),
             cgroupns_mode: Some(HostConfigCgroupnsModeEnum::PRIVATE),
             ipc_mode: Some("private".into()),
             network_mode: Some("none".into()),
@@ -204,13 +207,24 @@ impl Confined<'_> {
     }
 }
 
+impl Confined<'_> {
+    fn mounts(&self) -> Vec<Mount> {
+        let secrets = self.secrets_dir.map(|it| Mount {
+            read_only: Some(true),
+            ..mount(it, "/run/openflow")
+        });
+        let data = mount(self.data_dir, "/data");
+        [data].into_iter().chain(secrets).collect()
+    }
+}
+
 /// The engine refuses a source that does not exist, rather than make it as
 /// root. It knows no `nosuid` for binds: `no-new-privileges` does that job.
-fn data_mount(data_dir: &Path) -> Mount {
+fn mount(source: &Path, target: &str) -> Mount {
     Mount {
         typ: Some(MountType::BIND),
-        source: Some(data_dir.to_string_lossy().into_owned()),
-        target: Some("/data".into()),
+        source: Some(source.to_string_lossy().into_owned()),
+        target: Some(target.into()),
         bind_options: Some(MountBindOptions {
             propagation: Some(MountBindOptionsPropagationEnum::RPRIVATE),
             ..Default::default()

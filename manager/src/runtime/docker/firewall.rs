@@ -11,6 +11,9 @@ use crate::runtime::Isolation;
 
 /// The engine leaves this chain to the host's owner, and asks it first.
 const CHAIN_ENGINE: &str = "DOCKER-USER";
+/// Whenever a network is made, the engine takes the way to its chain away for
+/// a moment and puts it back to the top. So there is a way from here, too.
+const CHAIN_BUILT_IN: &str = "FORWARD";
 const RESOLV_CONF: [&str; 2] = ["/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"];
 const RESOLV_CONF_BYTES_MAX: usize = 64 << 10;
 const NAMESERVERS_MAX: usize = 8;
@@ -120,12 +123,11 @@ async fn apply(iptables: &Iptables, plan: &Plan) -> Result<(), String> {
     let table = iptables.table().await?;
     fill(iptables, &table, plan, (CHAIN_INPUT, &plan.input())).await?;
     fill(iptables, &table, plan, (CHAIN_FORWARD, &plan.forward())).await?;
-    let parent = if table.has_chain(CHAIN_ENGINE) {
-        CHAIN_ENGINE
-    } else {
-        "FORWARD"
-    };
-    for (parent, chain) in [("INPUT", CHAIN_INPUT), (parent, CHAIN_FORWARD)] {
+    let mut jumps = vec![("INPUT", CHAIN_INPUT), (CHAIN_BUILT_IN, CHAIN_FORWARD)];
+    if table.has_chain(CHAIN_ENGINE) {
+        jumps.push((CHAIN_ENGINE, CHAIN_FORWARD));
+    }
+    for (parent, chain) in jumps {
         let rule = plan.jump(parent, chain);
         if !is_present(&table, parent, &rule) {
             insert(iptables, parent, &rule).await?;

@@ -171,6 +171,11 @@ pub(super) fn cpu_sample(stats: &ContainerStatsResponse) -> Option<CpuSample> {
     (sample.read_at.year() > 1).then_some(sample)
 }
 
+/// Billionths of a core.
+pub(super) fn nano_cpus(cpus: f64) -> i64 {
+    (cpus * 1e9).round() as i64
+}
+
 /// All but the CPU's share, which takes two samples.
 pub(super) fn stats(stats: &ContainerStatsResponse) -> Stats {
     let memory = stats.memory_stats.as_ref();

@@ -239,6 +239,10 @@ impl Runtime for DockerRuntime {
         self.rename_container(id, name).await
     }
 
+    async fn limit_cpus(&self, id: InstanceId, cpus: f64) -> Result<(), Error> {
+        self.limit_container_cpus(id, cpus).await
+    }
+
     async fn probe(&self, address: SocketAddr, path: &str) -> Probe {
         probe::probe(address, path).await
     }

@@ -145,6 +145,7 @@ fn body(it: &Rehearsal, config: &DockerConfig) -> ContainerCreateBody {
         pids_max: it.pids_max,
         tmp_bytes: it.tmp_bytes,
         data_dir: &it.data_dir,
+        secrets_dir: it.secrets_dir.as_deref(),
     };
     ContainerCreateBody {
         image: Some(it.image.clone()),
@@ -214,6 +215,7 @@ mod tests {
             pids_max: 128,
             tmp_bytes: 64 << 20,
             data_dir: "/srv/data".into(),
+            secrets_dir: None,
             user: (1000, 1001),
             limit: Duration::from_secs(60),
         };

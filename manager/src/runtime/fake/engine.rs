@@ -215,6 +215,13 @@ impl Runtime for FakeRuntime {
         .await
     }
 
+    async fn limit_cpus(&self, id: InstanceId, _cpus: f64) -> Result<(), Error> {
+        self.change(Op::LimitCpus, id, |state| {
+            container(state, id).map(|_| false)
+        })
+        .await
+    }
+
     async fn probe(&self, address: SocketAddr, _path: &str) -> Probe {
         let instance = self.state().at(address.ip());
         self.call(Op::Probe, instance, |state| {

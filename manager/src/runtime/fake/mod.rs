@@ -51,6 +51,7 @@ pub enum Op {
     Unpause,
     Remove,
     Rename,
+    LimitCpus,
     Probe,
     Logs,
     Stats,

@@ -12,7 +12,7 @@ use super::{
     diff::SnapshotDiff,
     model::Label,
     pipelines,
-    plan::{Choice, CredentialChoice, RestorePlan},
+    plan::{ActiveChoice, Choice, CredentialChoice, RestorePlan},
 };
 use crate::{
     instances::restores::RestoreView,
@@ -90,6 +90,9 @@ struct RestoreSnapshot {
     /// Set the variables that the instance lacks and that are not secret.
     #[serde(default)]
     add_env: bool,
+    /// What runs by itself afterwards; only n8n's workflows are switched on and off.
+    #[serde(default)]
+    active: ActiveChoice,
 }
 
 /// An instance's snapshots, newest first
@@ -212,6 +215,7 @@ async fn restore(
         target: body.instance_id,
         credentials: body.credentials,
         add_env: body.add_env,
+        active: body.active,
     };
     if query.dry_run {
         return Ok(Json(snapshots.plan(&actor, id, choice).await?).into_response());

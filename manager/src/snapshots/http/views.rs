@@ -4,9 +4,10 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::{
+    engines::Engine,
     kernel::{InstanceId, ProjectId, SnapshotId},
     snapshots::{Snapshot, SnapshotKind, diff::ModuleVersion},
-    stacks::{Engine, EnvVar},
+    stacks::EnvVar,
 };
 
 /// An instance's flows as they were at a time.

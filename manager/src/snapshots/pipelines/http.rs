@@ -15,7 +15,7 @@ use crate::{
     snapshots::{
         Error, Snapshots,
         http::{DryRun, SnapshotView},
-        plan::{Choice, CredentialChoice, RestorePlan},
+        plan::{ActiveChoice, Choice, CredentialChoice, RestorePlan},
     },
     web::{Auth, Json, PageView, Path, Problem, Query},
 };
@@ -114,6 +114,9 @@ struct PromotePipeline {
     /// Set the variables that the next stage lacks and that are not secret.
     #[serde(default)]
     add_env: bool,
+    /// What runs by itself afterwards; only n8n's workflows are switched on and off.
+    #[serde(default)]
+    active: ActiveChoice,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -211,6 +214,7 @@ async fn promote(
         target: None,
         credentials: body.credentials,
         add_env: body.add_env,
+        active: body.active,
     };
     if query.dry_run {
         let plan = snapshots.plan_promotion(&actor, id, from, choice).await?;

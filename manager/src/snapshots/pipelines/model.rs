@@ -25,7 +25,8 @@ pub struct Stage {
     pub instance: InstanceId,
     pub instance_name: String,
     pub subdomain: String,
-    /// Only an owner promotes to it.
+    /// Only an owner promotes to it, or restores into it what comes from another
+    /// instance.
     pub needs_owner: bool,
 }
 

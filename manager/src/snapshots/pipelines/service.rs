@@ -197,16 +197,35 @@ impl Snapshots {
         id: PipelineId,
         from: InstanceId,
     ) -> Result<(Pipeline, InstanceId), Error> {
-        let (mut tx, it) = self.open_pipeline(actor, id, Role::Member).await?;
-        let (_, to) = it.step(from)?;
-        if to.needs_owner {
-            let identity = &self.parts.identity;
+        let (tx, it) = self.open_pipeline(actor, id, Role::Member).await?;
+        drop(tx);
+        let to = it.step(from)?.1.instance;
+        self.require_promoter(actor, from, to).await?;
+        Ok((it, to))
+    }
+
+    /// Whether the actor may put what comes from one instance into another.
+    /// Where any pipeline has that one as a stage that needs an owner, it takes
+    /// an owner, whichever way it goes. What comes from the instance itself goes
+    /// back without.
+    pub async fn require_promoter(
+        &self,
+        actor: &Actor,
+        from: InstanceId,
+        to: InstanceId,
+    ) -> Result<(), Error> {
+        if from == to {
+            return Ok(());
+        }
+        let parts = &self.parts;
+        let (mut tx, target) = parts.instances.open(actor, to, Role::Viewer).await?;
+        if store::needs_owner(&mut tx, to).await? {
+            let identity = &parts.identity;
             identity
-                .require(&mut tx, actor, it.project, Role::Owner)
+                .require(&mut tx, actor, target.project, Role::Owner)
                 .await?;
         }
-        let to = to.instance;
-        Ok((it, to))
+        Ok(())
     }
 }
 

@@ -25,6 +25,19 @@ pub(super) async fn get(conn: &mut PgConnection, id: PipelineId) -> sqlx::Result
     }))
 }
 
+/// Whether the instance is a stage of a pipeline that only owners promote to.
+pub(super) async fn needs_owner(
+    conn: &mut PgConnection,
+    instance: InstanceId,
+) -> sqlx::Result<bool> {
+    sqlx::query_scalar!(
+        r#"select exists (select 1 from pipeline_stages where instance_id = $1 and needs_owner) as "needs!""#,
+        instance.0
+    )
+    .fetch_one(conn)
+    .await
+}
+
 async fn stages(conn: &mut PgConnection, id: PipelineId) -> sqlx::Result<Vec<Stage>> {
     let rows = sqlx::query!(
         "select s.instance_id, s.needs_owner, i.name, i.subdomain

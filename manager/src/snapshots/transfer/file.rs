@@ -7,9 +7,9 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::{
-    crypto::{PassphraseKey, SALT_BYTES, node_red::Credentials, sha256_hex},
-    snapshots::model::Installed,
-    stacks::{Engine, EnvVar},
+    crypto::{PassphraseKey, SALT_BYTES, sha256_hex},
+    engines::{Credentials, Engine, Installed},
+    stacks::EnvVar,
 };
 
 const FORMAT: &str = "openflow-snapshot";

@@ -130,7 +130,7 @@ fn bad(why: &str) -> Error {
 
 /// A file that opens may still have been written by anybody.
 fn state(head: &Head, inner: Inner, digest_key: &Secret) -> Result<State, Error> {
-    let flows = Flows::parse(inner.flows.into_bytes()).map_err(|why| bad(&why))?;
+    let flows = Flows::parse(head.engine, inner.flows).map_err(|why| bad(&why))?;
     if !inner.credentials.values().all(Value::is_object) {
         return Err(bad("its credentials are not ordered by node"));
     }

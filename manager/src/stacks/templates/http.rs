@@ -9,8 +9,9 @@ use serde_json::Value;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{super::EnvVar, Module, NewTemplate, Resources, Template, Templates};
+use super::{super::EnvVar, NewTemplate, Resources, Template, Templates};
 use crate::{
+    engines::Module,
     kernel::{StackId, TemplateId},
     web::{Auth, Json, PageQuery, PageView, Path, Problem, Query},
 };

@@ -5,7 +5,7 @@ mod model;
 mod service;
 mod store;
 
-pub use model::{Module, NewTemplate, Resources, Template};
+pub use model::{NewTemplate, Resources, Template};
 pub use service::Templates;
 pub use store::get;
 pub(super) use store::insert;

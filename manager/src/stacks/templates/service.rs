@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use super::{
-    super::{Env, EnvVar, Error},
+    super::{Env, EnvVar, Error, find},
     NewTemplate, Template, store,
 };
 use crate::{
@@ -43,7 +43,8 @@ impl Templates {
         env: Vec<EnvVar>,
     ) -> Result<Template, Error> {
         identity::require_admin(actor)?;
-        let new = new.check()?;
+        let mut tx = self.db.begin_as(actor).await?;
+        let new = new.check(find(&mut tx, stack).await?.engine)?;
         let now = self.clock.now();
         let template = Template {
             id: TemplateId::new(),
@@ -57,7 +58,6 @@ impl Templates {
             created_at: now,
             updated_at: now,
         };
-        let mut tx = self.db.begin_as(actor).await?;
         store::insert_sealed(&mut tx, &self.keys, &template).await?;
         let event = Event::new(
             "template.create",
@@ -83,7 +83,7 @@ impl Templates {
         let mut tx = self.db.begin_as(actor).await?;
         let stored = store::get(&mut tx, &self.keys, id).await?;
         let (stack, new) = change(&stored);
-        let new = new.check()?;
+        let new = new.check(find(&mut tx, stack).await?.engine)?;
         let template = Template {
             stack,
             name: new.name,
