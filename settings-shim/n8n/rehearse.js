@@ -4,12 +4,12 @@
 //   node /opt/openflow/n8n/rehearse.js
 // Output and exit status are those of node-red/rehearse.js (docs/wire.md). The copy is changed: no workflow of it runs.
 // --data, --app and --port are for tests.
-const { createDecipheriv, createHash } = require('node:crypto');
 const fs = require('node:fs');
 const path = require('node:path');
 const { parseArgs } = require('node:util');
 const { checkDatabases } = require('../common/databases');
 const { rehearse, checkStart, count } = require('../common/rehearsal');
+const { isReadable, isRotated } = require('./cipher');
 const { readContent } = require('./content/read');
 
 const MAX_CONFIG_BYTES = 64 * 1024;
@@ -50,24 +50,6 @@ function readKey(secrets) {
   }
 }
 
-/** OpenSSL's "Salted__" format: AES-256-CBC, key and IV made of the encryption key and the salt by MD5. */
-function decrypt(data, key) {
-  const input = Buffer.from(data, 'base64');
-  const parts = [Buffer.alloc(0)];
-  for (let i = 1; i <= 3; i += 1) parts.push(createHash('md5').update(Buffer.concat([parts[i - 1], Buffer.from(key, 'latin1'), input.subarray(8, 16)])).digest());
-  const decipher = createDecipheriv('aes-256-cbc', Buffer.concat([parts[1], parts[2]]), parts[3]);
-  return decipher.update(input.subarray(16), undefined, 'utf8') + decipher.final('utf8');
-}
-
-function isReadable(data, key) {
-  try {
-    const value = JSON.parse(decrypt(data, key));
-    return typeof value === 'object' && value !== null;
-  } catch {
-    return false;
-  }
-}
-
 async function checkCredentials(data, secrets) {
   const key = readKey(secrets);
   const stored = storedKey(data);
@@ -75,7 +57,7 @@ async function checkCredentials(data, secrets) {
   const rows = await withDatabase(data, { readOnly: true }, (database) =>
     (tablesOf(database).has('credentials_entity') ? database.prepare('SELECT "id", "data" FROM "credentials_entity" ORDER BY "id"').all() : []));
   if (!rows || rows.length === 0) return 'there are none';
-  const rotated = rows.filter((row) => row.data.includes(':')); // n8n's own key rotation; its keys are in the database
+  const rotated = rows.filter((row) => isRotated(row.data));
   const bad = rows.filter((row) => !rotated.includes(row) && !isReadable(row.data, key));
   if (bad.length > 0) {
     const named = bad.slice(0, MAX_NAMED).map(({ id }) => id).join(', ');
