@@ -93,11 +93,31 @@ export const asking = (path, url, credential) => workflow(`Asks for ${path}`, [h
 
 /** `POST /webhook/<path>` gives a file back as it came. */
 export const returning = (path) => workflow(`Returns ${path}`, [
-  hook(path, { httpMethod: 'POST', responseMode: 'responseNode', options: { rawBody: true } }),
+  hook(path, { httpMethod: 'POST', responseMode: 'responseNode', options: {} }),
   node('Give', 'respondToWebhook', 1.1, { respondWith: 'binary', options: {} })])
 
-/** `GET /webhook/<path>` answers in pieces: what `lines` says, as a chat model would. */
-export const answers = (openflow, subdomain, path, says) => until(`${path} of ${subdomain} to say ${says}`, async () => {
+/** `GET /webhook/<path>` answers with a piece, waits, and answers with another, as a chat model would. */
+export const streaming = (path) => workflow(`Streams ${path}`, [
+  hook(path, { responseMode: 'streaming' }),
+  node('First', 'respondToWebhook', 1.5, { respondWith: 'text', responseBody: 'first', options: { enableStreaming: true } }),
+  node('Wait', 'wait', 1.1, { resume: 'timeInterval', amount: 2, unit: 'seconds' }),
+  node('Second', 'respondToWebhook', 1.5, { respondWith: 'text', responseBody: 'second', options: { enableStreaming: true } })])
+
+/** The pieces of an answer and when they came, in ms; none when it is not 200. */
+export function pieces(openflow, subdomain, path) {
+  return new Promise((resolve, reject) => {
+    const begun = Date.now()
+    const headers = { host: `${subdomain}.localhost:${openflow.proxyPort}` }
+    http.get({ host: '127.0.0.1', port: openflow.proxyPort, path, headers, agent: false, timeout: 30_000 }, (response) => {
+      const parts = []
+      response.on('data', (part) => parts.push({ at: Date.now() - begun, text: part.toString() }))
+      response.once('error', reject).once('end', () => resolve(response.statusCode === 200 ? parts : null))
+    }).once('error', reject)
+  })
+}
+
+/** Until `GET /webhook/<path>` of an instance answers `{"says": text}`. */
+export const says = (openflow, subdomain, path, text) => until(`${path} of ${subdomain} to say ${text}`, async () => {
   const answer = await ask(openflow, subdomain, `/webhook/${path}`)
-  return (answer.status === 200 && JSON.parse(answer.body).says === says) || (() => { throw new Error(`${answer.status} ${answer.body.slice(0, 300)}`) })()
+  return (answer.status === 200 && JSON.parse(answer.body).says === text) || (() => { throw new Error(`${answer.status} ${answer.body.slice(0, 300)}`) })()
 })
