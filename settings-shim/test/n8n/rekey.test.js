@@ -1,108 +1,66 @@
 'use strict';
-// The change of an instance's encryption key, with the image's own Node.js.
+// A data folder gets another encryption key, and a real n8n lives with it.
 const assert = require('node:assert/strict');
 const { spawnSync } = require('node:child_process');
 const fs = require('node:fs');
+const http = require('node:http');
 const path = require('node:path');
 const { test } = require('node:test');
-const { KEY, ROOT, newFolder, staged } = require('./support');
-const { decrypt, encrypt } = require('./secrets');
+const { BEARER, KEY, ROOT, environment, newFolder, staged, startN8n } = require('./support');
+const { encrypt, decrypt } = require('./secrets');
+const { asking, contentOf } = require('./workflows');
 
-const NEW_KEY = 'another-key-0123456789abcdef';
-const SECRET = { name: 'x-key', value: 'the-secret-of-a-credential ü' };
-const OPEN = "const { DatabaseSync } = require('node:sqlite'); const it = new DatabaseSync(process.argv[1]); const [sql, rows] = JSON.parse(process.argv[2]);";
-const SCRIPTS = {
-  run: `${OPEN} for (const row of rows) it.prepare(sql).run(...row)`,
-  all: `${OPEN} console.log(JSON.stringify(it.prepare(sql).all()))`,
-};
+const OTHER = 'the-key-of-another-instance-0123456789';
+const CREDENTIAL = { id: 'cred', name: 'Key', type: 'httpHeaderAuth' };
 
-const database = (data) => path.join(data, '.n8n/database.sqlite');
-const config = (data) => path.join(data, '.n8n/config');
-
-function sqlite(data, how, sql, rows = [[]]) {
-  const { status, stdout, stderr } = spawnSync(staged().node, ['-e', SCRIPTS[how], database(data), JSON.stringify([sql, rows])], { encoding: 'utf8' });
-  assert.equal(status, 0, stderr);
-  return how === 'all' ? JSON.parse(stdout) : undefined;
+function rekey(data, from, to) {
+  const env = environment(to);
+  fs.writeFileSync(path.join(env.OPENFLOW_SECRETS_DIR, 'old_encryption_key'), from);
+  return spawnSync(staged().node, [path.join(ROOT, 'settings-shim/n8n/rekey.js'), '--data', data], { env, encoding: 'utf8' });
 }
 
-/** A data folder with the given texts as credentials, of the database that the image brings. */
-function folderWith(credentials, key = KEY) {
-  const data = newFolder();
-  fs.mkdirSync(path.join(data, '.n8n'));
-  fs.copyFileSync(path.join(staged().app, 'seed/database.sqlite'), database(data));
-  fs.writeFileSync(config(data), JSON.stringify({ encryptionKey: key, other: 1 }), { mode: 0o600 });
-  sqlite(data, 'run', 'INSERT INTO credentials_entity (id, name, type, data) VALUES (?, ?, ?, ?)', credentials.map((it, at) => [`c${at}`, 'Key', 'httpHeaderAuth', it]));
-  sqlite(data, 'run', "INSERT INTO deployment_key (id, type, value, status) VALUES ('k', 'instance.id', 'x', 'active')");
-  return data;
-}
+test('credentials work under the new key; the old folder is refused; a wrong key changes nothing', async () => {
+  const shop = http.createServer((req, res) => { res.setHeader('content-type', 'application/json').end(JSON.stringify({ key: req.headers['x-key'] ?? null })); });
+  await new Promise((resolve) => { shop.listen(0, '127.0.0.1', resolve); });
+  let n8n = await startN8n();
+  try {
+    const content = contentOf({ workflows: [asking('wfAsk', 'ask', `http://127.0.0.1:${shop.address().port}/`, CREDENTIAL)],
+      credentials: [{ ...CREDENTIAL, data: encrypt({ name: 'x-key', value: 'secret' }, KEY) }] });
+    const answer = await n8n.ask({ method: 'PUT', path: '/openflow/content', headers: { ...BEARER, 'content-type': 'application/json' }, body: content });
+    assert.equal(answer.status, 200, answer.body);
+    await n8n.stop();
 
-function rekey(data, from = KEY, to = NEW_KEY) {
-  const secrets = newFolder();
-  fs.writeFileSync(path.join(secrets, 'old_encryption_key'), from);
-  fs.writeFileSync(path.join(secrets, 'encryption_key'), to);
-  const script = path.join(ROOT, 'settings-shim/n8n/rekey.js');
-  const { status, stdout, stderr } = spawnSync(staged().node, [script, '--data', data], { env: { OPENFLOW_SECRETS_DIR: secrets }, encoding: 'utf8' });
-  fs.rmSync(secrets, { recursive: true });
-  assert.ok(![from, to, SECRET.value].some((it) => (stdout + stderr).includes(it)), stderr);
-  return { status, stderr };
-}
+    const wrong = rekey(n8n.data, 'a-key-that-it-never-had-0123456789', OTHER);
+    assert.equal(wrong.status, 1);
+    assert.match(wrong.stderr, /^openflow: .*cred in credentials_entity cannot be decrypted/);
+    for (let i = 0; i < 2; i += 1) assert.deepEqual([rekey(n8n.data, KEY, OTHER).status, rekey(n8n.data, KEY, OTHER).stderr], [0, '']);
 
-const state = (data) => ({
-  config: fs.readFileSync(config(data), 'utf8'),
-  credentials: sqlite(data, 'all', 'SELECT id, data FROM credentials_entity ORDER BY id'),
-  keys: sqlite(data, 'all', 'SELECT id FROM deployment_key').length,
-  files: fs.readdirSync(path.join(data, '.n8n')).filter((name) => !/-(wal|shm)$/.test(name)),
-});
-
-test('every credential opens with the new key, and n8n will make its own keys anew; twice is as good as once', () => {
-  const data = folderWith([encrypt(SECRET, KEY), encrypt({}, KEY)]);
-  for (const _ of [1, 2]) {
-    assert.deepEqual(rekey(data), { status: 0, stderr: '' });
-    const { credentials, keys, files, config: text } = state(data);
-    assert.deepEqual(credentials.map((it) => decrypt(it.data, NEW_KEY)), [SECRET, {}]);
-    assert.deepEqual(JSON.parse(text), { encryptionKey: NEW_KEY, other: 1 });
-    assert.equal(keys, 0);
-    assert.deepEqual(files.sort(), ['config', 'database.sqlite']);
-    assert.equal(fs.statSync(config(data)).mode & 0o777, 0o600);
+    n8n = await startN8n({ key: OTHER, data: n8n.data });
+    assert.deepEqual((await n8n.ask({ path: '/webhook/ask' })).json(), { key: 'secret' });
+    const now = (await n8n.ask({ path: '/openflow/content', headers: BEARER })).json();
+    assert.deepEqual(decrypt(now.credentials[0].data, OTHER), { name: 'x-key', value: 'secret' });
+    assert.ok(!/legacy|DEK|decrypt/i.test(n8n.log()), n8n.log());
+  } finally {
+    await n8n.stop();
+    shop.close();
   }
-  fs.rmSync(data, { recursive: true });
 });
 
-test('what never ran has nothing to change', () => {
-  const data = newFolder();
-  assert.deepEqual(rekey(data), { status: 0, stderr: '' });
-  assert.deepEqual(fs.readdirSync(data), []);
-  fs.rmSync(data, { recursive: true });
-});
-
-// [what, the credentials, the change, what is said]
-const refused = [
-  ['a credential of a third key', [encrypt(SECRET, KEY), encrypt(SECRET, 'a-third-key-0123456789')], () => {}, /cannot be decrypted.*: c1$/],
-  ['a damaged credential', ['U2FsdGVkX1xxxxxx', encrypt(SECRET, KEY)], () => {}, /cannot be decrypted.*: c0$/],
-  ["a credential under n8n's rotated keys", [`id:${encrypt(SECRET, KEY)}`], () => {}, /key rotation.*: c0$/],
-  ['a configuration with a third key', [encrypt(SECRET, KEY)], (data) => fs.writeFileSync(config(data), '{"encryptionKey":"a-third-key-0123456789"}'), /config holds another encryption key/],
-  ['a configuration that is none', [encrypt(SECRET, KEY)], (data) => fs.writeFileSync(config(data), 'x'), /config is damaged/],
-];
-for (const [what, credentials, change, says] of refused) {
-  test(`${what}: nothing is changed, and it is said`, () => {
-    const data = folderWith(credentials);
-    change(data);
-    const before = state(data);
-    const { status, stderr } = rekey(data);
+test('a configuration that is damaged, or of a third key, is refused before anything is changed', () => {
+  for (const [text, says] of [['{"encryptionKey": "', /config is damaged/], ['{"encryptionKey": "a-third-key-0123456789"}', /another encryption key/]]) {
+    const data = newFolder();
+    const folder = path.join(data, '.n8n');
+    fs.mkdirSync(folder);
+    fs.copyFileSync(path.join(staged().app, 'seed/database.sqlite'), path.join(folder, 'database.sqlite'));
+    fs.writeFileSync(path.join(folder, 'config'), text);
+    const before = fs.readFileSync(path.join(folder, 'database.sqlite'));
+    const { status, stderr } = rekey(data, KEY, OTHER);
     assert.equal(status, 1);
-    assert.match(stderr.trim(), /^openflow: [^\n]+$/);
-    assert.match(stderr.trim(), says);
-    assert.deepEqual(state(data), before);
+    assert.match(stderr, says);
+    assert.ok(!stderr.includes('a-third-key'), stderr);
+    assert.equal(fs.readFileSync(path.join(folder, 'config'), 'utf8'), text);
+    assert.ok(before.equals(fs.readFileSync(path.join(folder, 'database.sqlite'))));
+    assert.deepEqual(fs.readdirSync(folder).sort(), ['config', 'database.sqlite']);
     fs.rmSync(data, { recursive: true });
-  });
-}
-
-test('a database that is none is told as such', () => {
-  const data = folderWith([]);
-  fs.writeFileSync(database(data), 'nothing that SQLite knows'.repeat(100));
-  const { status, stderr } = rekey(data);
-  assert.equal(status, 1);
-  assert.match(stderr, /^openflow: \.n8n\/database\.sqlite cannot be rewritten: .*not a database\n$/);
-  assert.equal(JSON.parse(fs.readFileSync(config(data), 'utf8')).encryptionKey, KEY);
-  fs.rmSync(data, { recursive: true });
+  }
 });
