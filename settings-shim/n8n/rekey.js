@@ -14,6 +14,7 @@ const { open, seal } = require('./secrets');
 const VERSION = 1;
 const [SALT, TAG, TEXT] = [1, 33, 49];
 const INFO = 'n8n-encryption-v1';
+const MAX_CONFIG_BYTES = 64 * 1024;
 const WRAPPED = ['data_encryption', 'signing.hmac', 'signing.jwt', 'signing.binary_data'];
 
 function keyAndIv(key, salt) {
@@ -52,7 +53,7 @@ function rekeyDatabase(file, from, to) {
   const database = new DatabaseSync(file);
   try {
     database.exec('BEGIN IMMEDIATE');
-    const rekey = (table, column, rows, way) => {
+    const move = (table, column, rows, way) => {
       const update = database.prepare(`UPDATE "${table}" SET "${column}" = ? WHERE "id" = ?`);
       for (const row of rows) {
         let value;
@@ -67,11 +68,11 @@ function rekeyDatabase(file, from, to) {
     const has = (table) => database.prepare('SELECT 1 FROM sqlite_master WHERE name = ?').get(table) !== undefined;
     if (has('credentials_entity')) {
       // With a ":" they are under a key that is in the database.
-      rekey('credentials_entity', 'data', database.prepare(`SELECT "id", "data" AS "value" FROM "credentials_entity" WHERE "data" NOT LIKE '%:%'`).all(), { read: open, write: seal });
+      move('credentials_entity', 'data', database.prepare(`SELECT "id", "data" AS "value" FROM "credentials_entity" WHERE "data" NOT LIKE '%:%'`).all(), { read: open, write: seal });
     }
     if (has('deployment_key')) {
       const rows = database.prepare('SELECT "id", "type", "value" FROM "deployment_key"').all().filter(({ type }) => WRAPPED.includes(type));
-      rekey('deployment_key', 'value', rows, { read: unwrap, write: wrap });
+      move('deployment_key', 'value', rows, { read: unwrap, write: wrap });
     }
     database.exec('COMMIT');
     database.exec('PRAGMA wal_checkpoint(TRUNCATE)');
@@ -80,11 +81,34 @@ function rekeyDatabase(file, from, to) {
   }
 }
 
-function rekeyConfig(file, to) {
-  if (!fs.existsSync(file)) return;
-  const config = { ...JSON.parse(fs.readFileSync(file, 'utf8')), encryptionKey: to };
-  fs.writeFileSync(`${file}.part`, JSON.stringify(config, null, '\t'), { mode: 0o600 });
-  fs.renameSync(`${file}.part`, file);
+/** n8n's configuration with the new key, beside the old one until `put`; undefined when there is none yet. */
+function newConfig(file, from, to) {
+  if (!fs.existsSync(file)) return undefined;
+  if (fs.statSync(file).size > MAX_CONFIG_BYTES) throw new Error('.n8n/config is too large');
+  let config;
+  try {
+    config = JSON.parse(fs.readFileSync(file, 'utf8'));
+  } catch {
+    // JSON.parse's own message would quote the key.
+  }
+  if (typeof config?.encryptionKey !== 'string') throw new Error('.n8n/config is damaged');
+  if (![from, to].includes(config.encryptionKey)) throw new Error('.n8n/config holds another encryption key than the backup');
+  const part = `${file}.part`;
+  fs.rmSync(part, { force: true }); // never through a link that was left there
+  fs.writeFileSync(part, JSON.stringify({ ...config, encryptionKey: to }, null, '\t'), { mode: 0o600, flag: 'wx' });
+  return { put: () => fs.renameSync(part, file), forget: () => fs.rmSync(part, { force: true }) };
+}
+
+/** The configuration goes last: where it has the new key, all is done. */
+function rekey(folder, from, to) {
+  const config = newConfig(path.join(folder, 'config'), from, to);
+  try {
+    const database = path.join(folder, 'database.sqlite');
+    if (fs.existsSync(database)) rekeyDatabase(database, from, to);
+    config?.put();
+  } finally {
+    config?.forget();
+  }
 }
 
 function main() {
@@ -92,10 +116,7 @@ function main() {
   const secrets = process.env.OPENFLOW_SECRETS_DIR || '/run/openflow';
   try {
     const [from, to] = ['old_encryption_key', 'encryption_key'].map((name) => fs.readFileSync(path.join(secrets, name), 'utf8').trim());
-    const folder = path.join(values.data, '.n8n');
-    const database = path.join(folder, 'database.sqlite');
-    if (fs.existsSync(database)) rekeyDatabase(database, from, to);
-    rekeyConfig(path.join(folder, 'config'), to);
+    rekey(path.join(values.data, '.n8n'), from, to);
   } catch (error) {
     process.exitCode = 1;
     process.stderr.write(`openflow: the credentials of n8n could not be encrypted anew: ${error.message}\n`);

@@ -6,7 +6,7 @@ const fs = require('node:fs');
 const http = require('node:http');
 const path = require('node:path');
 const { test } = require('node:test');
-const { BEARER, KEY, ROOT, environment, staged, startN8n } = require('./support');
+const { BEARER, KEY, ROOT, environment, newFolder, staged, startN8n } = require('./support');
 const { encrypt, decrypt } = require('./secrets');
 const { asking, contentOf } = require('./workflows');
 
@@ -43,5 +43,24 @@ test('credentials work under the new key; the old folder is refused; a wrong key
   } finally {
     await n8n.stop();
     shop.close();
+  }
+});
+
+test('a configuration that is damaged, or of a third key, is refused before anything is changed', () => {
+  for (const [text, says] of [['{"encryptionKey": "', /config is damaged/], ['{"encryptionKey": "a-third-key-0123456789"}', /another encryption key/]]) {
+    const data = newFolder();
+    const folder = path.join(data, '.n8n');
+    fs.mkdirSync(folder);
+    fs.copyFileSync(path.join(staged().app, 'seed/database.sqlite'), path.join(folder, 'database.sqlite'));
+    fs.writeFileSync(path.join(folder, 'config'), text);
+    const before = fs.readFileSync(path.join(folder, 'database.sqlite'));
+    const { status, stderr } = rekey(data, KEY, OTHER);
+    assert.equal(status, 1);
+    assert.match(stderr, says);
+    assert.ok(!stderr.includes('a-third-key'), stderr);
+    assert.equal(fs.readFileSync(path.join(folder, 'config'), 'utf8'), text);
+    assert.ok(before.equals(fs.readFileSync(path.join(folder, 'database.sqlite'))));
+    assert.deepEqual(fs.readdirSync(folder).sort(), ['config', 'database.sqlite']);
+    fs.rmSync(data, { recursive: true });
   }
 });
