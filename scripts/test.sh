@@ -57,8 +57,10 @@ shim() {
   cd settings-shim
   npm ci --no-audit --no-fund
   npm test
+  npm run test:n8n
   npm run test:browser
   test/image.sh
+  test/n8n/image.sh
 }
 
 images() {

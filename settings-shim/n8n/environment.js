@@ -14,6 +14,7 @@ const DISABLED_MODULES = ['instance-ai', 'agents', 'mcp-registry', 'chat-hub', '
 const DEFAULTS = {
   N8N_AI_ENABLED: 'false',
   N8N_DIAGNOSTICS_ENABLED: 'false',
+  N8N_GRACEFUL_SHUTDOWN_TIMEOUT: '20', // seconds for executions to end; less than the container is given
   N8N_HIRING_BANNER_ENABLED: 'false',
   N8N_PERSONALIZATION_ENABLED: 'false',
   N8N_TEMPLATES_ENABLED: 'false',

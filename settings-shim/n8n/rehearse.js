@@ -4,13 +4,13 @@
 //   node /opt/openflow/n8n/rehearse.js
 // Output and exit status are those of node-red/rehearse.js (docs/wire.md). The copy is changed: no workflow of it runs.
 // --data, --app and --port are for tests.
-const { createDecipheriv, createHash } = require('node:crypto');
 const fs = require('node:fs');
 const path = require('node:path');
 const { parseArgs } = require('node:util');
 const { checkDatabases } = require('../common/databases');
 const { rehearse, checkStart, count } = require('../common/rehearsal');
 const { readContent } = require('./content/read');
+const { open } = require('./secrets');
 
 const MAX_CONFIG_BYTES = 64 * 1024;
 const MAX_NAMED = 5;
@@ -50,19 +50,10 @@ function readKey(secrets) {
   }
 }
 
-/** OpenSSL's "Salted__" format: AES-256-CBC, key and IV made of the encryption key and the salt by MD5. */
-function decrypt(data, key) {
-  const input = Buffer.from(data, 'base64');
-  const parts = [Buffer.alloc(0)];
-  for (let i = 1; i <= 3; i += 1) parts.push(createHash('md5').update(Buffer.concat([parts[i - 1], Buffer.from(key, 'latin1'), input.subarray(8, 16)])).digest());
-  const decipher = createDecipheriv('aes-256-cbc', Buffer.concat([parts[1], parts[2]]), parts[3]);
-  return decipher.update(input.subarray(16), undefined, 'utf8') + decipher.final('utf8');
-}
-
 function isReadable(data, key) {
   try {
-    const value = JSON.parse(decrypt(data, key));
-    return typeof value === 'object' && value !== null;
+    open(data, key);
+    return true;
   } catch {
     return false;
   }

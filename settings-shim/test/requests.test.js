@@ -76,13 +76,18 @@ test('the environment is read once and its private part removed', () => {
     OPENFLOW_MAGIC_TOKEN: 'm'.repeat(16), OPENFLOW_CREDENTIAL_SECRET: 'c'.repeat(16), OPENFLOW_SAFE_MODE: 'TRUE',
     OPENFLOW_LAUNCH_URL: 'javascript:alert(1)', OPENFLOW_MANAGER_URL: 'http://manager:4071/', OPENFLOW_LOG_LEVEL: 'loud',
     OPENFLOW_URL: 'http://wf1.test', OPENFLOW_MQTT_PASSWORD: 'p', OPENFLOW_INSTANCE_ID: 'i', PATH: '/bin',
+    OPENFLOW_SECRETS_DIR: '/secrets', OPENFLOW_MEMORY_MB: '768', OPENFLOW_N8N_SIGN_IN: 'true',
   };
   const settings = takeEnvironment(env);
   assert.deepEqual(env, { OPENFLOW_URL: 'http://wf1.test', OPENFLOW_MQTT_PASSWORD: 'p', OPENFLOW_INSTANCE_ID: 'i', PATH: '/bin' });
   assert.deepEqual(settings, {
     magic: 'm'.repeat(16), credentialSecret: 'c'.repeat(16), instanceId: 'i', subdomain: '', name: '', launchUrl: '',
-    managerUrl: 'http://manager:4071', safeMode: true, logLevel: 'info',
+    url: 'http://wf1.test', managerUrl: 'http://manager:4071', safeMode: true, logLevel: 'info', secretsDir: '/secrets', memoryMb: 768, n8nSignIn: true,
   });
+});
+
+test('an engine says which secrets it needs', () => {
+  assert.equal(takeEnvironment({ OPENFLOW_MAGIC_TOKEN: 'm'.repeat(16) }, ['OPENFLOW_MAGIC_TOKEN']).credentialSecret, '');
 });
 
 for (const missing of ['OPENFLOW_MAGIC_TOKEN', 'OPENFLOW_CREDENTIAL_SECRET']) {

@@ -311,3 +311,45 @@ pub(super) async fn blocking<T: Send + 'static>(
         .flatten()
         .map_err(|error| Error::Folder(error.to_string()))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt as _, chown};
+
+    use nix::unistd::{Uid, geteuid, setfsuid};
+
+    use super::*;
+
+    const OURS: u32 = 1000;
+
+    /// As a manager that is not root finds what tenants made read-only. Only this
+    /// thread becomes that user.
+    #[test]
+    fn one_that_cannot_be_removed_does_not_keep_the_others() {
+        if !geteuid().is_root() {
+            return; // nobody else can make what is not ours
+        }
+        let data = tempfile::tempdir().unwrap();
+        let folder = BackupFolder::new(data.path());
+        let ids = [(); 4].map(|()| BackupId::new());
+        for (n, id) in ids.iter().enumerate() {
+            let inside = folder.rehearsal(*id).join("read-only");
+            fs::create_dir_all(&inside).unwrap();
+            fs::write(inside.join("file"), "x").unwrap();
+            fs::set_permissions(&inside, fs::Permissions::from_mode(0o555)).unwrap();
+            let owner = if n == 1 { 0 } else { OURS };
+            for path in [inside.join("file"), inside, folder.rehearsal(*id)] {
+                chown(path, Some(owner), None).unwrap();
+            }
+        }
+        for path in [data.path(), folder.root()] {
+            chown(path, Some(OURS), None).unwrap();
+        }
+        setfsuid(Uid::from_raw(OURS));
+        let removed = folder.remove_unfinished();
+        setfsuid(Uid::from_raw(0));
+        removed.unwrap();
+        let there = ids.map(|it| folder.rehearsal(it).exists());
+        assert_eq!(there, [false, true, false, false]);
+    }
+}

@@ -49,7 +49,7 @@ struct RestoreIntoNew {
     name: String,
     /// 1 to 63 of `[a-z0-9-]`, unique over the installation.
     subdomain: String,
-    /// The backup's project when absent.
+    /// The backup's project when absent; of another one you have to be a member, too.
     project_id: Option<ProjectId>,
 }
 
@@ -152,7 +152,8 @@ async fn fetch(
 /// Puts a backup back
 ///
 /// The instance runs on while the files are put beside; then it is stopped, its data folder is exchanged, and it is
-/// started. When it does not become healthy, what was there before is put back.
+/// started. When it does not become healthy, what was there before is put back. A new instance is not started before its
+/// data are in place, and is deleted when they do not come.
 #[utoipa::path(post, path = "/api/v1/backups/{id}/restore", tag = "backups", params(("id" = BackupId, Path)),
     request_body = Option<RestoreBackup>,
     responses((status = 202, body = RestoreView), (status = "4XX", body = Problem)))]

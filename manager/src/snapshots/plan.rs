@@ -137,16 +137,6 @@ pub(super) struct Planned {
     pub(super) env: Vec<EnvVar>,
 }
 
-impl Planned {
-    /// Fails with [`Error::Blocked`] when something speaks against it.
-    pub(super) fn check(&self) -> Result<(), Error> {
-        match &*self.view.blockers {
-            [] => Ok(()),
-            blockers => Err(Error::Blocked(blockers.join(" "))),
-        }
-    }
-}
-
 pub(super) fn plan(source: &Source, target: &Target, choice: CredentialChoice) -> Planned {
     let content = &source.state.content;
     let nothing = nothing(content);

@@ -26,6 +26,16 @@ struct Ready {
     choice: Choice,
 }
 
+impl Ready {
+    /// Fails with [`Error::Blocked`] when something speaks against it.
+    fn check(&self) -> Result<(), Error> {
+        match &*self.planned.view.blockers {
+            [] => Ok(()),
+            blockers => Err(Error::Blocked(blockers.join(" "))),
+        }
+    }
+}
+
 impl Snapshots {
     /// What [`Snapshots::restore`] would do. A member of both projects asks.
     pub(super) async fn plan(
@@ -72,7 +82,7 @@ impl Snapshots {
         if ready.target.outline.instance.restore.is_some() {
             return Err(instances::Error::RestoreUnderWay.into());
         }
-        ready.planned.check()?;
+        ready.check()?;
         let new = NewRestore {
             source_kind: SourceKind::Snapshot,
             source_id: id.0,
@@ -179,7 +189,7 @@ impl Snapshots {
             ..
         } = ready;
         let ready = self.compare(source, target.outline, choice).await?;
-        ready.planned.check()?;
+        ready.check()?;
         self.keep_what_is_there(actor, Some(id), restore, ready.target.state)
             .await?;
         let key = instances.credential_secret(restore.instance).await?;

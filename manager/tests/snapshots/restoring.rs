@@ -133,6 +133,7 @@ async fn flows_that_are_just_being_written_are_not_given_up_for_broken(pool: PgP
     deploy(&bench, &it, &flows("a"), &password("one"));
     let a = take(&bench, &it, "a").await;
     let stop = CancellationToken::new();
+    let stops = stop.clone().drop_guard(); // also when the test fails
     let writer = {
         let (stop, folder, secret) = (stop.clone(), bench.folder(&it), secret(&bench, &it));
         tokio::task::spawn_blocking(move || {
@@ -149,14 +150,15 @@ async fn flows_that_are_just_being_written_are_not_given_up_for_broken(pool: PgP
     eventually("they are found being written", async || {
         let answer = bench.post(&path, Value::Null).await;
         if answer.status == 200 {
-            assert_eq!(answer.json["warnings"], json!([]));
+            let warnings = answer.json["warnings"].to_string();
+            assert!(!warnings.contains("cannot be kept"), "{warnings}");
             return None;
         }
         assert_eq!(answer.refusal(), (503, "snapshot.busy"));
         Some(())
     })
     .await;
-    stop.cancel();
+    drop(stops);
     writer.await.unwrap();
     let begun = restore(&bench, &a, Value::Null).await.expect(202);
     assert_eq!(over(&bench, &begun).await["state"], "done");

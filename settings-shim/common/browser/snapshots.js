@@ -178,7 +178,12 @@
       panel.focus();
     }
     button.addEventListener('click', () => show(!isOpen()));
-    item.addEventListener('keydown', (event) => event.stopPropagation()); // Delete and the like belong to the panel here
+    let isTab = false;
+    item.addEventListener('keydown', (event) => {
+      event.stopPropagation(); // Delete and the like belong to the panel here
+      isTab = event.key === 'Tab';
+    });
+    item.addEventListener('keyup', () => { isTab = false; });
     // In the capture phase: the workspace keeps its events to itself.
     document.addEventListener('keydown', (event) => {
       if (event.key !== 'Escape' || !isOpen()) return;
@@ -186,7 +191,8 @@
       button.focus();
     }, true);
     document.addEventListener('mousedown', (event) => { if (isOpen() && !item.contains(event.target)) show(false); }, true);
-    item.addEventListener('focusout', (event) => { if (event.relatedTarget && !item.contains(event.relatedTarget)) show(false); });
+    // Only when somebody leaves it: an editor that is still being drawn takes the focus for itself.
+    item.addEventListener('focusout', (event) => { if (isTab && event.relatedTarget && !item.contains(event.relatedTarget)) show(false); });
     return { item, show };
   }
 

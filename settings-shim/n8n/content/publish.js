@@ -3,7 +3,8 @@
 // of its checks. Answers only when the triggers are up, so that a webhook answers as soon as the write did.
 const { service } = require('../engine');
 
-const SETTLE_MS = 60_000;
+const ROUND_MS = 60_000;
+const ALL_MS = 90_000; // the manager waits for two minutes
 const POLL_MS = 100;
 const MAX_REASON = 500;
 
@@ -13,6 +14,8 @@ const MAX_REASON = 500;
  * @returns {Promise<{id: string, name: string, reason: string}[]>} what does not run, and why
  */
 async function publishAll(owner, toPublish) {
+  const end = Date.now() + ALL_MS;
+  const settle = () => settled(Math.min(end, Date.now() + ROUND_MS));
   await settle();
   let waiting = toPublish;
   let failed = [];
@@ -22,12 +25,12 @@ async function publishAll(owner, toPublish) {
   while (waiting.length > 0) {
     failed = [];
     for (const workflow of waiting) {
-      const reason = await publish(owner, workflow);
+      const reason = Date.now() < end ? await publish(owner, workflow) : 'there was no time left to publish it';
       if (reason) failed.push({ ...workflow, reason });
     }
     await settle();
     failed.push(...await withFailedTriggers(waiting.filter(({ id }) => !failed.some((it) => it.id === id))));
-    if (failed.length === 0) break;
+    if (failed.length === 0 || Date.now() >= end) break;
     if (failed.length === waiting.length) {
       for (const { id } of failed) await takeDown(owner, id);
       await settle();
@@ -64,16 +67,15 @@ async function withFailedTriggers(published) {
   for (const workflow of published) {
     const [last] = await outbox().find({ where: { workflowId: workflow.id }, order: { id: 'DESC' }, take: 1 });
     if (['failed', 'partial_success'].includes(last?.status)) failed.push({ ...workflow, reason: last.errorMessage ?? 'a trigger could not be started' });
-    else if (['pending', 'in_progress'].includes(last?.status)) failed.push({ ...workflow, reason: `its triggers were not up after ${SETTLE_MS / 1000} s` });
+    else if (['pending', 'in_progress'].includes(last?.status)) failed.push({ ...workflow, reason: 'its triggers are not up yet' });
   }
   return failed;
 }
 
-/** Waits until n8n has worked off what is to be published and unpublished, at most SETTLE_MS. */
-async function settle() {
-  const end = Date.now() + SETTLE_MS;
+/** Waits until n8n has worked off what is to be published and unpublished, until `end` at the latest. */
+async function settled(end) {
   const drained = service('./workflows/publication/workflow-publication-outbox-consumer', 'WorkflowPublicationOutboxConsumer').wakeUp();
-  await Promise.race([drained, pause(SETTLE_MS)]);
+  await Promise.race([drained, pause(end - Date.now())]);
   while (Date.now() < end && (await outbox().countBy([{ status: 'pending' }, { status: 'in_progress' }])) > 0) await pause(POLL_MS);
 }
 

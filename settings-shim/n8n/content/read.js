@@ -6,6 +6,8 @@
 // Left out on purpose: static data (where a poll got to, which registrations a trigger holds elsewhere: another instance
 // must never take those over), executions, data tables, folders, users and settings.
 
+const { isDeepStrictEqual } = require('node:util');
+
 const FORMAT = 1;
 const QUERIES = {
   workflows: 'SELECT * FROM "workflow_entity" ORDER BY "id"',
@@ -64,7 +66,7 @@ function workflowOf(row, active, tags) {
     pinData: json('pinData'),
     meta: json('meta'),
     tags,
-    published: running && JSON.stringify(running) !== JSON.stringify(draft) ? running : null,
+    published: running && !isDeepStrictEqual(running, draft) ? running : null,
   };
 }
 
@@ -88,4 +90,4 @@ function parse(value, otherwise, what) {
   }
 }
 
-module.exports = { readContent, graphOf, FORMAT };
+module.exports = { readContent, FORMAT };

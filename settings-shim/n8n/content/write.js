@@ -28,11 +28,13 @@ async function writeContent(content) {
     const tagIds = await writeTags(write, content.tags);
     const credentials = await writeCredentials(write, content.credentials);
     await writeVariables(write, content.variables);
-    const stored = await write.trx.find(write.entities.WorkflowEntity, { relations: { activeVersion: true } });
-    const before = new Map(stored.map((it) => [it.id, it]));
+    const { WorkflowEntity } = write.entities;
+    const before = new Map((await trx.find(WorkflowEntity, { select: ['id', 'isArchived', 'activeVersionId'] })).map((it) => [it.id, it]));
     const counts = { written: 0, archived: 0, credentials, toPublish: [] };
     for (const wanted of content.workflows) {
-      const isWritten = await writeWorkflow(write, wanted, before.get(wanted.id), content.options, counts.toPublish);
+      // One at a time: all of them a second time in memory would be too much for a small instance.
+      const stored = before.has(wanted.id) ? await trx.findOne(WorkflowEntity, { where: { id: wanted.id }, relations: { activeVersion: true } }) : undefined;
+      const isWritten = await writeWorkflow(write, wanted, stored, content.options, counts.toPublish);
       const isTagged = await writeTaggings(write, wanted.id, wanted.tags.map((id) => tagIds.get(id)));
       if (isWritten || isTagged) counts.written += 1;
       before.delete(wanted.id);

@@ -7,7 +7,7 @@ const { shoot, startBrowser } = require('./chromium');
 const { BEARER, startManager, startN8n, until } = require('../n8n/support');
 const { answering, contentOf } = require('../n8n/workflows');
 
-const EDITOR_TIMEOUT_MS = 90_000;
+const EDITOR_TIMEOUT_MS = 45_000;
 const ADA = { userId: '0198f0a0-0000-7000-8000-0000000000aa', name: 'Ada Lovelace', role: 'member' };
 const MARKUP = '<img src=x onerror="document.title=\'owned\'"> & co';
 const uuid = (n) => `0198f0a0-0000-7000-8000-${String(n).padStart(12, '0')}`;
@@ -75,13 +75,17 @@ async function open(person) {
 
 const NODE = '[data-test-id="canvas-node"] >> nth=0';
 
+/** Chromium gives up what it is loading when an interface of the machine comes or goes, as with each container; then once more. */
 async function ready(page) {
-  try {
-    await page.waitForSelector(NODE, { timeout: EDITOR_TIMEOUT_MS });
-    await page.waitForSelector('#openflow-snapshot-button', { timeout: EDITOR_TIMEOUT_MS });
-  } catch (error) {
-    await shot(page, 'not-ready');
-    throw new Error(`${error.message}\nat ${page.url()}: ${await page.evaluate(() => document.body.innerText.slice(0, 500))}`);
+  for (let left = 4; ; left -= 1) {
+    try {
+      await page.waitForSelector(NODE, { timeout: EDITOR_TIMEOUT_MS });
+      return void await page.waitForSelector('#openflow-snapshot-button', { timeout: EDITOR_TIMEOUT_MS });
+    } catch (error) {
+      if (left === 0) throw error;
+      await shot(page, 'not-ready');
+      await page.reload();
+    }
   }
 }
 

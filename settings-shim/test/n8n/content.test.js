@@ -251,6 +251,19 @@ test('what keeps it awake: schedules, polls and connections of published workflo
   await put(prod, { ...base, workflows: [...base.workflows, timed, idle] });
   assert.deepEqual((await get(prod, '/openflow/awake')).triggers,
     [{ workflowId: 'wfTimed', workflow: 'Timed', node: 'Schedule', type: 'n8n-nodes-base.scheduleTrigger', kind: 'schedule' }]);
+  const patient = (id, wait) => workflow(id, id, [{ ...webhook(id), parameters: { path: id, responseMode: 'onReceived', options: {} } }, node('Wait', 'wait', 1.1, wait),
+    node('Poll', 'rssFeedReadTrigger', 1, { feedUrl: 'http://127.0.0.1:1/' }, { disabled: true })]);
+  const byCall = patient('wfByCall', { resume: 'webhook', options: {} });
+  const byTime = patient('wfByTime', { resume: 'timeInterval', amount: 1, unit: 'hours' });
+  assert.deepEqual((await put(prod, { ...base, workflows: [...base.workflows, byCall, byTime] })).inactive, []);
+  const idles = async () => (await rest(prod, 'GET', '/executions')).json().data.results.filter(({ status }) => status === 'waiting').length;
+  await call(prod, 'wfByCall');
+  await until(async () => await idles() === 1);
+  assert.deepEqual(await get(prod, '/openflow/awake'), { triggers: [], more: 0, waitingUntil: null, running: 0 });
+  await call(prod, 'wfByTime');
+  await until(async () => await idles() === 2);
+  const { waitingUntil } = await get(prod, '/openflow/awake');
+  assert.ok(Math.abs(new Date(waitingUntil) - Date.now() - 3_600_000) < 600_000, waitingUntil);
   await put(prod, base);
 });
 

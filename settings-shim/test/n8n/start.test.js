@@ -5,7 +5,7 @@ const { execFileSync } = require('node:child_process');
 const fs = require('node:fs');
 const path = require('node:path');
 const { test } = require('node:test');
-const { KEY, JSON_TYPE, echoWorkflow, newFolder, publish, spawnN8n, staged, startN8n, until } = require('./support');
+const { BEARER, KEY, JSON_TYPE, echoWorkflow, newFolder, publish, spawnN8n, staged, startN8n, until } = require('./support');
 
 /** A data folder as n8n leaves it after its first start, without starting it. */
 function usedFolder({ key = KEY } = {}) {
@@ -91,8 +91,18 @@ test('until n8n is ready nobody gets an answer from it; then workflows and key s
   await first.stop();
   assert.equal(first.child.exitCode, 0, first.log());
 
-  const second = await startN8n({ data });
-  assert.equal((await call(second)).status, 200);
-  assert.ok(id);
-  await second.stop();
+  // As an operator may choose: n8n's own sign-in beside Openflow's.
+  const second = await startN8n({ data, env: { OPENFLOW_N8N_SIGN_IN: 'true' } });
+  try {
+    assert.equal((await call(second)).status, 200);
+    assert.ok(id);
+    const asked = await second.ask({ method: 'POST', path: '/rest/login', headers: JSON_TYPE, body: { emailOrLdapLoginId: 'owner@openflow.invalid', password: 'wrong' } });
+    assert.deepEqual([asked.status, asked.body.includes('Wrong username or password')], [401, true]);
+    assert.equal((await second.ask({ path: '/signin', headers: { accept: 'text/html' } })).status, 200);
+    assert.equal((await second.ask({ path: '/rest/workflows' })).status, 401);
+    assert.equal((await second.ask({ path: '/rest/workflows', headers: BEARER })).status, 200);
+    assert.equal((await second.ask({ path: '/metrics' })).status, 404);
+  } finally {
+    await second.stop();
+  }
 });

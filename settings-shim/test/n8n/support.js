@@ -14,7 +14,8 @@ const START_TIMEOUT_MS = 120_000;
 const JSON_TYPE = { 'content-type': 'application/json' };
 
 /** The very Node.js and n8n of the image, installed under build/ on the first run. */
-const staged = () => stagedEngine('n8n');
+let found;
+const staged = () => (found ??= stagedEngine('n8n'));
 
 const newFolder = () => fs.mkdtempSync(path.join(os.tmpdir(), 'openflow-n8n-'));
 

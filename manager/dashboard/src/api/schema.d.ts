@@ -154,7 +154,8 @@ export interface paths {
         /**
          * Puts a backup back
          * @description The instance runs on while the files are put beside; then it is stopped, its data folder is exchanged, and it is
-         *     started. When it does not become healthy, what was there before is put back.
+         *     started. When it does not become healthy, what was there before is put back. A new instance is not started before its
+         *     data are in place, and is deleted when they do not come.
          */
         post: operations["postBackupsByIdRestore"];
         delete?: never;
@@ -334,7 +335,8 @@ export interface paths {
         /**
          * Brings an archive as a backup of the instance
          * @description The body is a file that was downloaded from a backup, of this installation or of one with the same
-         *     OPENFLOW_SECRET_KEYS. It is read whole and checked before it is taken.
+         *     OPENFLOW_SECRET_KEYS. It is read whole and checked before it is taken. One of another project that is in this installation
+         *     takes a member of that one, too.
          */
         post: operations["postInstancesByIdBackupsUpload"];
         delete?: never;
@@ -1070,7 +1072,8 @@ export interface paths {
         /**
          * Puts a snapshot into its instance or another one
          * @description The instance is stopped, its flows and credentials are replaced, missing modules are installed; when it does not
-         *     become healthy, what was there is put back. With `dryRun=true` the answer is a `RestorePlan`, and nothing is done.
+         *     become healthy, what was there is put back. Into another instance that is a stage with `needsOwner` of a pipeline, only an
+         *     owner restores. With `dryRun=true` the answer is a `RestorePlan`, and nothing is done.
          */
         post: operations["postSnapshotsByIdRestore"];
         delete?: never;
@@ -2269,7 +2272,7 @@ export interface components {
         PipelineStage: {
             instanceId: components["schemas"]["InstanceId"];
             instanceName: string;
-            /** @description Only an owner promotes to it. */
+            /** @description Only an owner promotes to it, or restores into it what comes from another instance. */
             needsOwner: boolean;
             subdomain: string;
         };
@@ -2365,7 +2368,7 @@ export interface components {
         PutStage: {
             /** @description One of the project's instances. */
             instanceId: components["schemas"]["InstanceId"];
-            /** @description Only an owner promotes to it. */
+            /** @description Only an owner promotes to it, or restores into it what comes from another instance. */
             needsOwner?: boolean;
         };
         Readiness: {

@@ -62,7 +62,8 @@ async fn download(
 /// Brings an archive as a backup of the instance
 ///
 /// The body is a file that was downloaded from a backup, of this installation or of one with the same
-/// OPENFLOW_SECRET_KEYS. It is read whole and checked before it is taken.
+/// OPENFLOW_SECRET_KEYS. It is read whole and checked before it is taken. One of another project that is in this installation
+/// takes a member of that one, too.
 #[utoipa::path(post, path = "/api/v1/instances/{id}/backups/upload", tag = "backups",
     params(("id" = InstanceId, Path)), request_body(content = Vec<u8>, content_type = "application/gzip"),
     responses((status = 201, body = BackupView), (status = "4XX", body = Problem)))]

@@ -198,7 +198,8 @@ async fn diff(
 /// Puts a snapshot into its instance or another one
 ///
 /// The instance is stopped, its flows and credentials are replaced, missing modules are installed; when it does not
-/// become healthy, what was there is put back. With `dryRun=true` the answer is a `RestorePlan`, and nothing is done.
+/// become healthy, what was there is put back. Into another instance that is a stage with `needsOwner` of a pipeline, only an
+/// owner restores. With `dryRun=true` the answer is a `RestorePlan`, and nothing is done.
 #[utoipa::path(post, path = "/api/v1/snapshots/{id}/restore", operation_id = "restoreSnapshot", tag = "snapshots",
     params(("id" = SnapshotId, Path), ("dryRun" = Option<bool>, Query, description = "Only tell what would be done.")),
     request_body = Option<RestoreSnapshot>,

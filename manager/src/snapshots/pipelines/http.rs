@@ -47,7 +47,7 @@ struct StageView {
     instance_id: InstanceId,
     instance_name: String,
     subdomain: String,
-    /// Only an owner promotes to it.
+    /// Only an owner promotes to it, or restores into it what comes from another instance.
     needs_owner: bool,
 }
 
@@ -89,7 +89,7 @@ struct PutPipeline {
 struct PutStage {
     /// One of the project's instances.
     instance_id: InstanceId,
-    /// Only an owner promotes to it.
+    /// Only an owner promotes to it, or restores into it what comes from another instance.
     #[serde(default)]
     needs_owner: bool,
 }

@@ -1,0 +1,66 @@
+'use strict';
+// A data folder gets another encryption key, and a real n8n lives with it.
+const assert = require('node:assert/strict');
+const { spawnSync } = require('node:child_process');
+const fs = require('node:fs');
+const http = require('node:http');
+const path = require('node:path');
+const { test } = require('node:test');
+const { BEARER, KEY, ROOT, environment, newFolder, staged, startN8n } = require('./support');
+const { encrypt, decrypt } = require('./secrets');
+const { asking, contentOf } = require('./workflows');
+
+const OTHER = 'the-key-of-another-instance-0123456789';
+const CREDENTIAL = { id: 'cred', name: 'Key', type: 'httpHeaderAuth' };
+
+function rekey(data, from, to) {
+  const env = environment(to);
+  fs.writeFileSync(path.join(env.OPENFLOW_SECRETS_DIR, 'old_encryption_key'), from);
+  return spawnSync(staged().node, [path.join(ROOT, 'settings-shim/n8n/rekey.js'), '--data', data], { env, encoding: 'utf8' });
+}
+
+test('credentials work under the new key; the old folder is refused; a wrong key changes nothing', async () => {
+  const shop = http.createServer((req, res) => { res.setHeader('content-type', 'application/json').end(JSON.stringify({ key: req.headers['x-key'] ?? null })); });
+  await new Promise((resolve) => { shop.listen(0, '127.0.0.1', resolve); });
+  let n8n = await startN8n();
+  try {
+    const content = contentOf({ workflows: [asking('wfAsk', 'ask', `http://127.0.0.1:${shop.address().port}/`, CREDENTIAL)],
+      credentials: [{ ...CREDENTIAL, data: encrypt({ name: 'x-key', value: 'secret' }, KEY) }] });
+    const answer = await n8n.ask({ method: 'PUT', path: '/openflow/content', headers: { ...BEARER, 'content-type': 'application/json' }, body: content });
+    assert.equal(answer.status, 200, answer.body);
+    await n8n.stop();
+
+    const wrong = rekey(n8n.data, 'a-key-that-it-never-had-0123456789', OTHER);
+    assert.equal(wrong.status, 1);
+    assert.match(wrong.stderr, /^openflow: .*cred in credentials_entity cannot be decrypted/);
+    for (let i = 0; i < 2; i += 1) assert.deepEqual([rekey(n8n.data, KEY, OTHER).status, rekey(n8n.data, KEY, OTHER).stderr], [0, '']);
+
+    n8n = await startN8n({ key: OTHER, data: n8n.data });
+    assert.deepEqual((await n8n.ask({ path: '/webhook/ask' })).json(), { key: 'secret' });
+    const now = (await n8n.ask({ path: '/openflow/content', headers: BEARER })).json();
+    assert.deepEqual(decrypt(now.credentials[0].data, OTHER), { name: 'x-key', value: 'secret' });
+    assert.ok(!/legacy|DEK|decrypt/i.test(n8n.log()), n8n.log());
+  } finally {
+    await n8n.stop();
+    shop.close();
+  }
+});
+
+test('a configuration that is damaged, or of a third key, is refused before anything is changed', () => {
+  for (const [text, says] of [['{"encryptionKey": "', /config is damaged/], ['{"encryptionKey": "a-third-key-0123456789"}', /another encryption key/]]) {
+    const data = newFolder();
+    const folder = path.join(data, '.n8n');
+    fs.mkdirSync(folder);
+    fs.copyFileSync(path.join(staged().app, 'seed/database.sqlite'), path.join(folder, 'database.sqlite'));
+    fs.writeFileSync(path.join(folder, 'config'), text);
+    const before = fs.readFileSync(path.join(folder, 'database.sqlite'));
+    const { status, stderr } = rekey(data, KEY, OTHER);
+    assert.equal(status, 1);
+    assert.match(stderr, says);
+    assert.ok(!stderr.includes('a-third-key'), stderr);
+    assert.equal(fs.readFileSync(path.join(folder, 'config'), 'utf8'), text);
+    assert.ok(before.equals(fs.readFileSync(path.join(folder, 'database.sqlite'))));
+    assert.deepEqual(fs.readdirSync(folder).sort(), ['config', 'database.sqlite']);
+    fs.rmSync(data, { recursive: true });
+  }
+});
