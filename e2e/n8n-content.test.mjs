@@ -130,7 +130,7 @@ test('two snapshots are compared node by node', async () => {
   await session.rest('POST', `/workflows/${ids.hello}/activate`, { versionId: saved.versionId })
   await says(openflow, DEV, 'hello', 'two')
   const later = await openflow.api('POST', `/instances/${dev.id}/snapshots`, { name: 'later' })
-  const diff = await openflow.api('GET', `/snapshots/${later.id}/diff?against=${snapshot.id}`)
+  const diff = await openflow.api('GET', `/snapshots/${snapshot.id}/diff?to=${later.id}`)
   const text = JSON.stringify(diff)
   assert.match(text, /jsonOutput/)
   assert.match(text, /"Say"/)
