@@ -6,7 +6,7 @@ bin := $(or $(CARGO_TARGET_DIR),target)/release
 # Queries are checked against .sqlx/, so that a build needs no database.
 export SQLX_OFFLINE ?= true
 
-.PHONY: help up test check bench dev images install sqlx dashboard docker stop
+.PHONY: help up test check bench dev images n8n install sqlx dashboard docker stop
 
 help: ## Say what can be done
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 20
@@ -21,7 +21,7 @@ test: ## Check and test everything
 check: ## The checks of `make test` alone: format, lints, architecture, generated files
 	scripts/test.sh check
 
-bench: images dashboard ## Measure, beside nginx, a bare `docker run`, Mosquitto and tar (docs/PERFORMANCE.md)
+bench: images n8n dashboard ## Measure, beside nginx, a bare `docker run`, Mosquitto and tar (docs/PERFORMANCE.md)
 	cargo build --release --locked --workspace --bins --examples
 	bench/proxy.sh $(bin)/openflow-proxy
 	bench/backup.sh $(bin)/examples/bench
@@ -32,8 +32,11 @@ bench: images dashboard ## Measure, beside nginx, a bare `docker run`, Mosquitto
 dev: docker ## Run from the sources with the debug build; in another terminal: npm run dev in manager/dashboard
 	cargo run --locked --bin openflow -- up
 
-images: docker ## Build the images of the instances
-	images/build.sh
+images: docker ## Build the image of Node-RED instances
+	images/build.sh node-red
+
+n8n: docker ## Build the image of n8n instances; takes some ten minutes, and is done once
+	images/build.sh n8n
 
 install: ## Install what the machine lacks (Debian, Ubuntu)
 	scripts/install.sh

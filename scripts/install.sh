@@ -45,6 +45,10 @@ if [ -n "$test" ]; then
   want e2fsprogs have mkfs.ext4
   want openssl have openssl
   want shellcheck have shellcheck
+  # n8n's image: SQLite is compiled for it.
+  want g++ have g++
+  want make have make
+  want python3 have python3
 fi
 
 if [ ${#missing[@]} -gt 0 ]; then

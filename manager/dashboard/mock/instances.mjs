@@ -1,5 +1,5 @@
 import { Refusal } from './http.mjs'
-import { instance as makeInstance } from './state.mjs'
+import { instance as makeInstance, ofEngine } from './state.mjs'
 
 const RESERVED = new Set(['www', 'api', 'admin', 'mqtt', 'docs'])
 const STEP_MS = Number(process.env.MOCK_STEP_MS ?? 1_200)
@@ -45,6 +45,13 @@ export function addInstances({ state, router, page, find, need, record }) {
     }
   }
 
+  function checkMemory(resources, engine) {
+    const { memoryMbMin } = ofEngine(engine)
+    if (resources?.memoryMb < memoryMbMin) {
+      throw new Refusal(422, 'instance.too_little_memory', 'The limits are not valid.', { resources: [`${engine} needs at least ${memoryMbMin} MiB of memory.`] })
+    }
+  }
+
   router.on('GET', '/projects/:id/instances', ({ user, params }) => {
     need(user, params.id)
     return [200, page(state.instances.filter(({ projectId }) => projectId === params.id))]
@@ -54,6 +61,7 @@ export function addInstances({ state, router, page, find, need, record }) {
     checkName(body.subdomain, 'subdomain')
     const template = state.templates.find(({ id }) => id === body.template)
     const stack = find(state.stacks, template?.stackId ?? body.stack, 'stack')
+    checkMemory(body.resources, stack.engine)
     const instance = makeInstance(params.id, body.name, body.subdomain, {
       engine: stack.engine,
       stackId: stack.id,
@@ -75,6 +83,7 @@ export function addInstances({ state, router, page, find, need, record }) {
     if (body.resources?.memoryMb < 128) {
       throw new Refusal(422, 'invalid', 'The limits are not valid.', { resources: ['At least 128 MB.'] })
     }
+    checkMemory(body.resources, instance.engine)
     const { webhookAccess, ...rest } = body
     Object.assign(instance, rest)
     if (webhookAccess) instance.webhookAccess = { mode: webhookAccess.mode, username: webhookAccess.username ?? null }

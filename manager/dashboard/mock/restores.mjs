@@ -16,11 +16,16 @@ export function addRestores({ state, router, page, find, need, setStatus, later,
     const restore = { id: randomUUID(), instanceId: instance.id, kind, sourceId, sourceName, state: 'preparing', detail: null, progress: { doneBytes: 0, totalBytes: TOTAL }, requestedBy: user.name, createdAt: now(), finishedAt: null }
     state.restores.unshift(restore)
     const before = instance.status
+    const stopped = [
+      () => (Object.assign(restore, { state: 'stopping', progress: null }), setStatus(instance, 'stopping')),
+      () => ((restore.state = 'starting'), setStatus(instance, 'starting')),
+    ]
+    /** n8n is handed a snapshot while it runs. */
+    const running = [() => Object.assign(restore, { state: 'applying', progress: null })]
     const steps = [
       () => (restore.progress.doneBytes = TOTAL * 0.4),
       () => (restore.progress.doneBytes = TOTAL),
-      () => (Object.assign(restore, { state: 'stopping', progress: null }), setStatus(instance, 'stopping')),
-      () => ((restore.state = 'starting'), setStatus(instance, 'starting')),
+      ...(kind === 'snapshot' && instance.engine === 'n8n' ? running : stopped),
       ...(state.restoreEnds === 'undone' ? [() => (restore.state = 'undoing')] : []),
       () => {
         const undone = state.restoreEnds === 'undone'

@@ -46,6 +46,24 @@ function flowsNow() {
   return flows
 }
 
+/** n8n's workflows as the manager tells them: tabs with nodes; credentials and tags on no tab. */
+function workflows(amount) {
+  return [
+    { id: 'w-orders', type: 'tab', label: 'New orders', active: true },
+    { id: 'w-orders/1', type: 'n8n-nodes-base.webhook', z: 'w-orders', name: 'Order', x: 0, y: 0, wires: [['w-orders/2']] },
+    { id: 'w-orders/2', type: 'n8n-nodes-base.httpRequest', z: 'w-orders', name: 'Book it', parameters: { amount }, x: 220, y: 0, wires: [] },
+    { id: 'c-erp', type: 'httpHeaderAuth', name: 'ERP', credentials: { user: 'shop' } },
+  ]
+}
+function workflowsNow() {
+  return [
+    ...workflows('={{ $json.total }}'),
+    { id: 'w-report', type: 'tab', label: 'Weekly report', active: false },
+    { id: 'w-report/1', type: 'n8n-nodes-base.scheduleTrigger', z: 'w-report', name: 'Mondays', x: 0, y: 0, wires: [] },
+    { id: 'g-1', type: 'tag', name: 'finance' },
+  ]
+}
+
 const count = (flows, test) => flows.filter(test).length
 export function snapshot(instance, name, { flows, hours = 0, ...extra }) {
   const { modules, env } = { modules: [{ name: 'node-red-contrib-cron-plus', version: '2.1.0' }], env: [{ name: 'PLC_HOST', secret: false, value: '10.2.0.17' }, { name: 'ERP_TOKEN', secret: true, value: null }] }
@@ -58,8 +76,8 @@ export function snapshot(instance, name, { flows, hours = 0, ...extra }) {
     description: '',
     author: 'Ada Lovelace',
     engine: instance.engine,
-    engineVersion: '4.1.2',
-    nodes: count(flows, ({ type }) => type !== 'tab'),
+    engineVersion: instance.engine === 'n8n' ? '2.41.1' : '4.1.2',
+    nodes: count(flows, ({ type, z }) => type !== 'tab' && (instance.engine !== 'n8n' || z)),
     tabs: count(flows, ({ type }) => type === 'tab'),
     modules,
     env,
@@ -73,7 +91,7 @@ export function snapshot(instance, name, { flows, hours = 0, ...extra }) {
 
 export function seedSnapshots(instances) {
   const by = (name) => instances.find((one) => one.name === name)
-  const [line1, line2, proto] = ['Line 1 telemetry', 'Line 2 telemetry', 'Old prototype'].map(by)
+  const [line1, line2, proto, orders] = ['Line 1 telemetry', 'Line 2 telemetry', 'Old prototype', 'Orders'].map(by)
   /** What is deployed, by instance. */
   const deployed = new Map(
     instances.map(({ id }) => [
@@ -83,11 +101,13 @@ export function seedSnapshots(instances) {
   )
   if (!line1) return { snapshots: [], deployed, pipelines: [], restores: [], restoreEnds: 'done' }
   deployed.set(line2.id, { flows: flowsBefore().slice(0, 6), modules: [], env: [] })
+  for (const { id } of instances.filter(({ engine }) => engine === 'n8n')) deployed.set(id, { flows: workflowsNow(), modules: [], env: [] })
   const snapshots = [
     snapshot(line1, '', { flows: flowsNow(), hours: 3, kind: 'auto', author: 'Bob Okafor' }),
     snapshot(line1, 'Before the trade fair', { flows: flowsBefore(), hours: 30, description: 'Works with the old gateway; asked for by the shift leads.' }),
     snapshot(line1, '', { flows: flowsBefore(), hours: 51, kind: 'before-restore', author: null }),
     snapshot(line1, '', { flows: flowsBefore(), hours: 52, kind: 'auto', author: 'Ada Lovelace' }),
+    snapshot(orders, 'Before the sale', { flows: workflows('={{ $json.sum }}'), hours: 20, modules: [], env: [] }),
   ]
   const stage = (one, needsOwner = false) => ({ instanceId: one.id, needsOwner })
   return {

@@ -83,7 +83,7 @@ export function addSnapshots({ state, router, page, find, need, record, beginRes
       modules: { install: changes.modules.added, differ: changes.modules.changed.map(({ name, from, to }) => ({ name, here: from, snapshot: to })) },
       env: { missing: lacks.map(({ name, secret }) => ({ name, secret })), differ: changes.env.changed },
       credentials: { carried: withCredentials.length - kept, kept, missing: [] },
-      engine: { here: `${instance.engine} 4.1.2`, snapshot: `${snapshot.engine} ${snapshot.engineVersion}`, compatible: instance.engine === snapshot.engine },
+      engine: { here: instance.engine === 'n8n' ? '2.41.1' : '4.1.2', snapshot: snapshot.engineVersion, compatible: instance.engine === snapshot.engine },
       warnings: [],
       blockers: instance.status === 'failed' ? ['The instance could not be started; mend it first.'] : [],
     }

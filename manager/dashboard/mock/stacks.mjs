@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { Refusal } from './http.mjs'
+import { ofEngine } from './state.mjs'
 
 export function addStacks({ state, router, page, find, admin }) {
   const named = (list, noun, name, except) => {
@@ -11,7 +12,7 @@ export function addStacks({ state, router, page, find, admin }) {
   router.on('POST', '/stacks', ({ user, body }) => {
     admin(user)
     named(state.stacks, 'stack', body.name)
-    const stack = { id: randomUUID(), ...body, version: '', status: 'pulling', statusDetail: null, isDefault: false, createdAt: new Date().toISOString() }
+    const stack = { id: randomUUID(), ...body, version: '', status: 'pulling', statusDetail: null, isDefault: false, ...ofEngine(body.engine), createdAt: new Date().toISOString() }
     state.stacks.push(stack)
     setTimeout(() => Object.assign(stack, { status: 'ready', version: '4.1.2' }), 3_000).unref()
     return [201, stack]

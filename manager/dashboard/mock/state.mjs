@@ -19,6 +19,17 @@ const user = (id, name, isAdmin = false, disabled = false) => ({
   password: PASSWORD,
 })
 
+/** What the manager says of a stack's engine. */
+export const ofEngine = (engine) =>
+  engine === 'n8n'
+    ? {
+        licence:
+          'n8n comes under the Sustainable Use License: for your own internal business purposes, or free of charge. Running it for paying customers needs an agreement with n8n GmbH.',
+        memoryMbMin: 640,
+        memoryMbDefault: 768,
+      }
+    : { licence: null, memoryMbMin: 64, memoryMbDefault: 0 }
+
 const stack = (id, engine, version, extra = {}) => ({
   id,
   name: `${engine === 'node-red' ? 'Node-RED' : 'n8n'} ${version}`,
@@ -28,6 +39,7 @@ const stack = (id, engine, version, extra = {}) => ({
   status: 'ready',
   statusDetail: null,
   isDefault: false,
+  ...ofEngine(engine),
   createdAt: ago(800),
   ...extra,
 })

@@ -16,10 +16,9 @@ impl Instances {
     pub async fn read_content(&self, it: &Instance) -> Result<Sealed, ReadError> {
         let away = |error: Error| ReadError::Away(error.to_string());
         let admin = self.admin(it).await.map_err(away)?;
-        // Only a container could be asked; its key is not needed to read.
         let once = Once {
             instances: self,
-            of: self.copy_of(it).await.map_err(away)?,
+            of: Of::Instance(it),
         };
         let site = Site {
             folder: self.data_folder(it.id),
@@ -61,7 +60,7 @@ impl Instances {
         let folder = copy.folder.clone();
         let once = Once {
             instances: self,
-            of: copy,
+            of: Of::Copy(copy),
         };
         let site = Site {
             folder,
@@ -102,7 +101,12 @@ impl Instances {
 
 struct Once<'a> {
     instances: &'a Instances,
-    of: DataCopy,
+    of: Of<'a>,
+}
+
+enum Of<'a> {
+    Instance(&'a Instance),
+    Copy(DataCopy),
 }
 
 #[async_trait]
@@ -113,9 +117,16 @@ impl OneShot for Once<'_> {
         command: Vec<String>,
         secrets: Vec<(&'static str, Secret)>,
     ) -> Result<(Option<i64>, String), String> {
+        let of = match &self.of {
+            Of::Copy(copy) => copy.clone(),
+            Of::Instance(it) => {
+                let copy = self.instances.copy_of(it).await;
+                copy.map_err(|error| error.to_string())?
+            }
+        };
         let copy = DataCopy {
             folder: folder.to_owned(),
-            ..self.of.clone()
+            ..of
         };
         let ended = self.instances.run_once(copy, command, secrets, LIMIT);
         let ended = ended.await.map_err(|error| error.to_string())?;

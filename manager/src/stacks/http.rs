@@ -37,12 +37,20 @@ struct StackView {
     status_detail: Option<String>,
     /// The stack of an instance that names none.
     is_default: bool,
+    /// What the engine's licence asks of whoever runs it for others; null when
+    /// nothing.
+    licence: Option<&'static str>,
+    /// The engine does not start with less.
+    memory_mb_min: i32,
+    /// What an instance gets at least when nobody asks for a number.
+    memory_mb_default: i32,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
 }
 
 impl From<Stack> for StackView {
     fn from(it: Stack) -> Self {
+        let facts = it.engine.facts();
         Self {
             id: it.id,
             name: it.name,
@@ -52,6 +60,9 @@ impl From<Stack> for StackView {
             status: it.status,
             status_detail: it.status_detail,
             is_default: it.is_default,
+            licence: facts.licence,
+            memory_mb_min: facts.memory_mb_min,
+            memory_mb_default: facts.memory_mb_default,
             created_at: it.created_at,
             updated_at: it.updated_at,
         }

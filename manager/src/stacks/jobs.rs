@@ -51,11 +51,17 @@ impl CheckImages {
             Ok(Some(image)) => judge(stack.engine, &image),
             Ok(None) => (
                 StackStatus::Failed,
-                Some(format!("The image {} is not on this host.", stack.image)),
+                Some(missing(stack)),
                 stack.version.clone(),
             ),
             // Not the stack's fault; look again with the next period.
             Err(runtime::Error::Unavailable(_)) => return Ok(()),
+            // Our own images are in no registry.
+            Err(error) if stack.status == StackStatus::Pulling => (
+                StackStatus::Failed,
+                Some(format!("{} {error}", missing(stack))),
+                stack.version.clone(),
+            ),
             Err(error) => (
                 StackStatus::Failed,
                 Some(error.to_string()),
@@ -73,6 +79,14 @@ impl CheckImages {
         self.runtime.pull(image).await?;
         self.runtime.image(image).await
     }
+}
+
+fn missing(stack: &Stack) -> String {
+    let engine = stack.engine.as_str();
+    format!(
+        "The image {} is not on this host. Build it with images/build.sh {engine}, or pull it; it is looked for every minute.",
+        stack.image
+    )
 }
 
 /// An image that says it is for another engine is not started as this one.

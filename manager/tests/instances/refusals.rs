@@ -61,7 +61,7 @@ async fn the_ways_a_new_instance_is_refused(pool: PgPool) {
         (new(json!({"template": Uuid::now_v7()})), 404, "template.not_found", ""),
         (new(json!({"stack": Uuid::now_v7()})), 404, "stack.not_found", ""),
         (new(json!({"stack": missing})), 409, "stack.not_ready", ""),
-        (new(json!({"stack": n8n})), 422, "instance.too_little_memory", "resources"),
+        (new(json!({"stack": n8n, "resources": {"memoryMb": 639}})), 422, "instance.too_little_memory", "resources"),
         (new(json!({"resources": {"memoryMb": 63}})), 422, resources, "resources"),
         (new(json!({"resources": {"memoryMb": 65537}})), 422, resources, "resources"),
         (new(json!({"resources": {"memoryMb": 2049}})), 422, "instance.over_limit", "resources"),

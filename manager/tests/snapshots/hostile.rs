@@ -90,7 +90,13 @@ async fn what_is_no_file_of_node_red_is_refused(pool: PgPool) {
 
     let credentials = folder.join("flows_cred.json");
     fs::write(&credentials, "nonsense").unwrap();
-    refused(&bench, &it, "snapshot.wrong_key", "not a credentials file").await;
+    refused(
+        &bench,
+        &it,
+        "snapshot.wrong_key",
+        "not as the engine writes it",
+    )
+    .await;
     let own = password("x");
     let other = node_red::seal(&Secret::new("another key"), own.as_object().unwrap());
     fs::write(&credentials, other).unwrap();

@@ -50,14 +50,15 @@ impl<'a> Visit<'a> {
                 self.route.detail.clone(),
             ));
         }
-        let class = PathClass::of(self.route.engine, self.call.parts.uri.path());
+        let parts = &self.call.parts;
+        let class = PathClass::of(self.route.engine, parts.uri.path(), &parts.headers);
         self.call.class = match class {
             PathClass::Webhook => RequestClass::Webhook,
             _ => RequestClass::Editor,
         };
         match (class, self.route.identity_key.clone()) {
             (PathClass::Hidden, _) => Err(Refusal::NotFound),
-            (PathClass::Health, _) => self.anonymously("").await,
+            (PathClass::Health | PathClass::Keyed, _) => self.anonymously("").await,
             (PathClass::Webhook, _) => {
                 access::check_webhook(&self.route.webhook, &self.call.parts.headers)?;
                 self.anonymously("").await

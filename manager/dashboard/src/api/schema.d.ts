@@ -1409,7 +1409,7 @@ export interface components {
         CreateTemplate: {
             description?: string;
             env?: components["schemas"]["EnvVar"][];
-            flows?: Record<string, never>[] | null;
+            flows?: unknown[] | Record<string, never> | null;
             modules?: components["schemas"]["Module"][];
             name: string;
             resources?: components["schemas"]["Resources"];
@@ -2128,6 +2128,11 @@ export interface components {
                 updatedAt: string;
                 /** @description Of the engine; empty until the image was seen. */
                 version: string;
+                licence?: string | null;
+                /** Format: int32 */
+                memoryMbMin: number;
+                /** Format: int32 */
+                memoryMbDefault: number;
             }[];
             /** @description Pass it as `cursor` for the next page; `null` on the last one. */
             nextCursor?: string | null;
@@ -2139,8 +2144,7 @@ export interface components {
                 createdAt: string;
                 description: string;
                 env: components["schemas"]["EnvVar"][];
-                /** @description The flows that a new instance starts with: an array of nodes. */
-                flows?: Record<string, never>[] | null;
+                flows?: unknown[] | Record<string, never> | null;
                 id: components["schemas"]["TemplateId"];
                 /** @description Installed when an instance is created from it. */
                 modules: components["schemas"]["Module"][];
@@ -2225,7 +2229,7 @@ export interface components {
         PatchTemplate: {
             description?: string | null;
             env?: components["schemas"]["EnvVar"][] | null;
-            flows?: Record<string, never>[] | null;
+            flows?: unknown[] | Record<string, never> | null;
             modules?: components["schemas"]["Module"][] | null;
             name?: string | null;
             resources?: components["schemas"]["Resources"] | null;
@@ -2307,6 +2311,8 @@ export interface components {
             credentials?: components["schemas"]["CredentialChoice"];
             /** @description The stage that is promoted from. */
             instanceId: components["schemas"]["InstanceId"];
+            /** @enum {string} */
+            active?: "keep" | "clear";
         };
         Promotion: {
             restore: components["schemas"]["Restore"];
@@ -2445,12 +2451,14 @@ export interface components {
             addEnv?: boolean;
             credentials?: components["schemas"]["CredentialChoice"];
             instanceId?: components["schemas"]["InstanceId"] | null;
+            /** @enum {string} */
+            active?: "keep" | "clear";
         };
         /**
          * @description How far a restore is. The last three are final.
          * @enum {string}
          */
-        RestoreState: "preparing" | "stopping" | "starting" | "undoing" | "done" | "undone" | "failed";
+        RestoreState: "preparing" | "stopping" | "applying" | "starting" | "undoing" | "done" | "undone" | "failed";
         /**
          * @description A member's role in a project; a later one may all that an earlier one may.
          * @enum {string}
@@ -2627,6 +2635,11 @@ export interface components {
             updatedAt: string;
             /** @description Of the engine; empty until the image was seen. */
             version: string;
+            licence?: string | null;
+            /** Format: int32 */
+            memoryMbMin: number;
+            /** Format: int32 */
+            memoryMbDefault: number;
         };
         /**
          * Format: uuid
@@ -2690,8 +2703,7 @@ export interface components {
             createdAt: string;
             description: string;
             env: components["schemas"]["EnvVar"][];
-            /** @description The flows that a new instance starts with: an array of nodes. */
-            flows?: Record<string, never>[] | null;
+            flows?: unknown[] | Record<string, never> | null;
             id: components["schemas"]["TemplateId"];
             /** @description Installed when an instance is created from it. */
             modules: components["schemas"]["Module"][];

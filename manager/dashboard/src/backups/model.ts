@@ -1,4 +1,5 @@
 /** Backups in words, and whether an instance is protected. Pure. */
+import { engineWords } from '@/stacks/engines'
 import { formatBytes, formatDateTime, formatRelative, plural } from '@/ui/format'
 import type { Tone } from '@/ui/StatusBadge.vue'
 import type { Backup, BackupPolicy, BackupStatus } from './types'
@@ -107,8 +108,10 @@ export function keepWords({ keep }: Pick<BackupPolicy, 'keep'>): string {
   return keep ? `${keep.daily} daily, ${keep.weekly} weekly, ${keep.monthly} monthly` : 'as the installation does'
 }
 
-/** What is lost when this is put in the place of what runs. */
-export function lossWords(backup: Pick<Backup, 'createdAt' | 'skipped'>, now: Date): string {
+/** What is lost when this is put in the place of what runs, in the instance that it is of or in another one. */
+export function lossWords(backup: Pick<Backup, 'createdAt' | 'skipped' | 'engine'>, now: Date, inAnother = false): string {
   const skipped = backup.skipped.length > 0 ? ` ${plural(backup.skipped.length, 'file')} could not be read then and will be missing.` : ''
-  return `Everything that changed since ${formatDateTime(new Date(backup.createdAt))} (${formatRelative(new Date(backup.createdAt), now)}) is lost: flows, credentials, context and files.${skipped}`
+  const made = `${formatDateTime(new Date(backup.createdAt))} (${formatRelative(new Date(backup.createdAt), now)})`
+  const lost = inAnother ? 'Everything that is in it now is lost' : `Everything that changed since ${made} is lost`
+  return `${lost}: ${engineWords(backup.engine).dataFolder}.${skipped}`
 }

@@ -1,5 +1,5 @@
 /** What an instance's status means to a person, and what may be done in it. Pure. */
-import type { Engine, InstanceStatus } from '@/api/types'
+import type { InstanceStatus } from '@/api/types'
 import type { Tone } from '@/ui/StatusBadge.vue'
 
 interface StatusInfo {
@@ -59,10 +59,6 @@ export function canOpen(status: InstanceStatus): boolean {
 /** Whether there is a live container to measure. */
 export function hasStats(status: InstanceStatus): boolean {
   return ['running', 'unhealthy', 'safe_mode'].includes(status)
-}
-
-export function engineName(engine: Engine): string {
-  return engine === 'node-red' ? 'Node-RED' : engine
 }
 
 const LABEL_MAX = 63

@@ -11,6 +11,7 @@ interface StateInfo {
 const STATES: Record<RestoreState, StateInfo> = {
   preparing: { label: 'Preparing', tone: 'busy', meaning: 'The data is being made ready beside the running instance.' },
   stopping: { label: 'Stopping', tone: 'busy', meaning: 'The instance is being stopped to swap its data.' },
+  applying: { label: 'Applying', tone: 'busy', meaning: 'It is being handed to the running engine.' },
   starting: { label: 'Starting', tone: 'busy', meaning: 'The data is swapped; the instance starts with it and is checked.' },
   undoing: { label: 'Undoing', tone: 'busy', meaning: 'It did not come up; what was there before is being put back.' },
   done: { label: 'Done', tone: 'ok', meaning: 'The instance has the restored data.' },

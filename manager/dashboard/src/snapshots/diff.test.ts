@@ -30,14 +30,29 @@ const diff: Diff = {
 }
 
 test('the summary counts what differs, and nothing else', () => {
-  expect(summary(diff)).toEqual([
+  expect(summary(diff, 'node-red')).toEqual([
     '1 tab added', '1 tab changed', '1 node added', '1 node removed', '2 nodes changed', '1 node only moved', '1 wire added', 'credentials of 1 node changed',
   ])
-  expect(summary(empty())).toEqual([])
+  expect(summary(empty(), 'node-red')).toEqual([])
+})
+
+test('of n8n it speaks of workflows, and of what stands in none of them', () => {
+  const n8n: Diff = {
+    ...diff,
+    nodes: {
+      added: [{ id: 'w/1', type: 'n8n-nodes-base.webhook', name: 'In', tab: 'w' }, { id: 'c', type: 'httpHeaderAuth', name: 'ERP' }],
+      removed: [{ id: 'g', type: 'tag', name: 'old' }],
+      changed: [],
+    },
+  }
+  expect(summary(n8n, 'n8n')).toEqual([
+    '1 workflow added', '1 workflow changed', '1 node added', '1 credential added', '1 tag removed', '1 connection added', 'secrets of 1 credential changed',
+  ])
+  expect(byTab(n8n, namesOf(n8n), 'n8n').at(-1)?.label).toBe('Credentials, tags and variables')
 })
 
 test('changes are put under their tab, configuration nodes last, moves apart', () => {
-  const tabs = byTab(diff, namesOf(diff))
+  const tabs = byTab(diff, namesOf(diff), 'node-red')
   expect(tabs.map(({ label, state }) => [label, state])).toEqual([['Alarms', 'added'], ['Main', 'changed'], ['Unchanged tab', 'same'], ['Configuration nodes', 'same']])
   expect(tabs[1]?.fields).toHaveLength(1)
   expect(tabs[1]?.changes.map(({ what, node }) => [what, node.name])).toEqual([['removed', 'Tick']])

@@ -1,11 +1,13 @@
 /** A diff put in order for reading: by tab, what only moved apart, names in place of ids. Pure. */
+import type { Engine } from '@/api/types'
+import { engineWords } from '@/stacks/engines'
 import { plural } from '@/ui/format'
 import type { ChangedNode, Diff, FieldChange, FlowNode, NodeRef, Wire } from './types'
 
 export type Change = { what: 'added' | 'removed'; node: NodeRef } | { what: 'changed'; node: ChangedNode }
 
 export interface TabChanges {
-  /** Empty for configuration nodes, which are on no tab. */
+  /** Empty for what is on no tab, such as configuration nodes. */
   id: string
   label: string
   state: 'same' | 'added' | 'removed' | 'changed'
@@ -14,8 +16,6 @@ export interface TabChanges {
   changes: Change[]
   moved: ChangedNode[]
 }
-
-const NO_TAB = 'Configuration nodes'
 
 /** Names by id, of every node that a diff or a flow file tells of. */
 export function namesOf(diff: Diff, flows: readonly FlowNode[] = []): Map<string, string> {
@@ -28,13 +28,14 @@ export function namesOf(diff: Diff, flows: readonly FlowNode[] = []): Map<string
   return names
 }
 
-/** Tabs in the order in which the diff names them, configuration nodes last. */
-export function byTab(diff: Diff, names: ReadonlyMap<string, string>): TabChanges[] {
+/** Tabs in the order in which the diff names them, what is on none last. */
+export function byTab(diff: Diff, names: ReadonlyMap<string, string>, engine: Engine): TabChanges[] {
+  const { noTab } = engineWords(engine)
   const tabs = new Map<string, TabChanges>()
   const at = (id: string): TabChanges => {
     const known = tabs.get(id)
     if (known) return known
-    const made: TabChanges = { id, label: id === '' ? NO_TAB : (names.get(id) ?? id), state: 'same', fields: [], changes: [], moved: [] }
+    const made: TabChanges = { id, label: id === '' ? noTab : (names.get(id) ?? id), state: 'same', fields: [], changes: [], moved: [] }
     tabs.set(id, made)
     return made
   }
@@ -50,19 +51,29 @@ export function byTab(diff: Diff, names: ReadonlyMap<string, string>): TabChange
   return [...tabs.values()].sort((a, b) => Number(a.id === '') - Number(b.id === ''))
 }
 
+/** What a node is called: n8n's credentials, tags and variables are nodes on no tab. */
+function nounOf({ tab, type }: NodeRef, engine: Engine): string {
+  if (engine !== 'n8n' || tab) return 'node'
+  return type === 'tag' ? 'tag' : type === 'variable' ? 'n8n variable' : 'credential'
+}
+
 /** `2 nodes added`, `1 wire removed`, …; empty when nothing differs. */
-export function summary(diff: Diff): string[] {
-  const moved = diff.nodes.changed.filter((node) => node.moved).length
+export function summary(diff: Diff, engine: Engine): string[] {
+  const { tab, wire } = engineWords(engine)
+  const counted = (nodes: readonly NodeRef[], what: string): [number, string, string][] => {
+    const nouns = nodes.map((node) => nounOf(node, engine))
+    return [...new Set(nouns)].map((noun) => [nouns.filter((one) => one === noun).length, noun, what])
+  }
   const counts: [number, string, string][] = [
-    [diff.tabs.added.length, 'tab', 'added'],
-    [diff.tabs.removed.length, 'tab', 'removed'],
-    [diff.tabs.changed.length, 'tab', 'changed'],
-    [diff.nodes.added.length, 'node', 'added'],
-    [diff.nodes.removed.length, 'node', 'removed'],
-    [diff.nodes.changed.length - moved, 'node', 'changed'],
-    [moved, 'node', 'only moved'],
-    [diff.wires.added.length, 'wire', 'added'],
-    [diff.wires.removed.length, 'wire', 'removed'],
+    [diff.tabs.added.length, tab, 'added'],
+    [diff.tabs.removed.length, tab, 'removed'],
+    [diff.tabs.changed.length, tab, 'changed'],
+    ...counted(diff.nodes.added, 'added'),
+    ...counted(diff.nodes.removed, 'removed'),
+    ...counted(diff.nodes.changed.filter((node) => !node.moved), 'changed'),
+    ...counted(diff.nodes.changed.filter((node) => node.moved), 'only moved'),
+    [diff.wires.added.length, wire, 'added'],
+    [diff.wires.removed.length, wire, 'removed'],
     [diff.modules.added.length, 'module', 'added'],
     [diff.modules.removed.length, 'module', 'removed'],
     [diff.modules.changed.length, 'module', 'changed'],
@@ -72,7 +83,9 @@ export function summary(diff: Diff): string[] {
   ]
   const words = counts.filter(([count]) => count > 0).map(([count, noun, what]) => `${plural(count, noun)} ${what}`)
   const secrets = diff.credentials.changed.length
-  return secrets > 0 ? [...words, `credentials of ${plural(secrets, 'node')} changed`] : words
+  if (secrets === 0) return words
+  const noun = engine === 'n8n' ? 'secrets of' : 'credentials of'
+  return [...words, `${noun} ${plural(secrets, engine === 'n8n' ? 'credential' : 'node')} changed`]
 }
 
 /** `Button → 1 of Switch` with names for ids; an output is counted from 1, and told only when there is a choice. */

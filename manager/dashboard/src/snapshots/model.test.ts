@@ -6,8 +6,9 @@ test('a snapshot without a name is called by its kind and time', () => {
   expect(snapshotName({ name: '', kind: 'before-restore', createdAt: '2026-03-11T12:00:00Z' })).toMatch(/^Before restore, .*2026/)
 })
 test('content in words', () => {
-  expect(contentInWords({ nodes: 1, tabs: 2, credentials: 0 })).toBe('1 node on 2 tabs')
-  expect(contentInWords({ nodes: 12, tabs: 1, credentials: 3 })).toBe('12 nodes on 1 tab, 3 with credentials')
+  expect(contentInWords({ nodes: 1, tabs: 2, credentials: 0, engine: 'node-red' })).toBe('1 node on 2 tabs')
+  expect(contentInWords({ nodes: 12, tabs: 1, credentials: 3, engine: 'node-red' })).toBe('12 nodes on 1 tab, 3 with credentials')
+  expect(contentInWords({ nodes: 12, tabs: 1, credentials: 3, engine: 'n8n' })).toBe('12 nodes in 1 workflow, 3 credentials')
 })
 it.each([
   ['Vor der Größenänderung!', 'vor-der-gro-enanderung.openflow-snapshot.json'],

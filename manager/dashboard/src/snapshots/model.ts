@@ -1,11 +1,13 @@
 /** Snapshots and plans of restores in words. Pure. */
+import { engineName, engineWords } from '@/stacks/engines'
 import { formatDateTime, plural } from '@/ui/format'
 import type { Tone } from '@/ui/StatusBadge.vue'
+import type { Engine } from '@/api/types'
 import type { Pipeline, Plan, Snapshot, SnapshotKind, Stage } from './types'
 
 export const KINDS: Record<SnapshotKind, { label: string; tone: Tone; meaning: string }> = {
   manual: { label: 'Manual', tone: 'ok', meaning: 'Taken by a person; kept until it is deleted.' },
-  auto: { label: 'Automatic', tone: 'off', meaning: 'Taken on a deploy or before an upgrade; the last ten are kept.' },
+  auto: { label: 'Automatic', tone: 'off', meaning: 'Taken by itself after changes or before an upgrade; the last ten are kept.' },
   'before-restore': { label: 'Before restore', tone: 'warn', meaning: 'Taken before a restore, to go back.' },
 }
 
@@ -21,9 +23,11 @@ export function snapshotName({ name, kind, createdAt }: Named): string {
   return createdAt ? `${label}, ${formatDateTime(new Date(createdAt))}` : label
 }
 
-/** `12 nodes on 3 tabs, 2 with credentials`. */
-export function contentInWords({ nodes, tabs, credentials }: Pick<Snapshot, 'nodes' | 'tabs' | 'credentials'>): string {
-  return `${plural(nodes, 'node')} on ${plural(tabs, 'tab')}${credentials > 0 ? `, ${credentials} with credentials` : ''}`
+/** `12 nodes on 3 tabs, 2 with credentials`; of n8n `12 nodes in 3 workflows, 2 credentials`. */
+export function contentInWords({ nodes, tabs, credentials, engine }: Pick<Snapshot, 'nodes' | 'tabs' | 'credentials' | 'engine'>): string {
+  const { tab } = engineWords(engine)
+  const own = engine === 'n8n' ? plural(credentials, 'credential') : `${credentials} with credentials`
+  return `${plural(nodes, 'node')} ${tab === 'tab' ? 'on' : 'in'} ${plural(tabs, tab)}${credentials > 0 ? `, ${own}` : ''}`
 }
 
 /** A file name that every system takes: `line-1-before-the-fair.openflow-snapshot.json`. */
@@ -52,9 +56,14 @@ export function readExport(text: string): Record<string, unknown> | string {
 }
 
 /** Why a plan cannot be carried out; empty when it can. */
-export function blockersOf(plan: Plan): string[] {
+export function blockersOf(plan: Plan, engine: Engine): string[] {
   const own = plan.engine.compatible || plan.blockers.length > 0
-  return own ? plan.blockers : [`The snapshot is of ${plan.engine.snapshot}; the instance runs ${plan.engine.here}.`]
+  return own ? plan.blockers : [versionsInWords(plan, engine)]
+}
+
+/** The versions of the engine on both sides. */
+export function versionsInWords({ engine: { snapshot, here } }: Pick<Plan, 'engine'>, engine: Engine): string {
+  return `The snapshot is of ${engineName(engine)} ${snapshot || 'of an unknown version'}, the instance runs ${here || 'an unknown version'}.`
 }
 
 /** The stage after each but the last, as what can be promoted. */

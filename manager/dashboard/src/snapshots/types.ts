@@ -24,6 +24,8 @@ export type Wire = Diff['wires']['added'][number]
 
 export type RestoreRequest = NonNullable<Body<'/api/v1/snapshots/{id}/restore', 'post'>>
 export type CredentialChoice = NonNullable<RestoreRequest['credentials']>
+/** Which workflows run afterwards; only n8n's are switched on and off. */
+export type ActiveChoice = NonNullable<RestoreRequest['active']>
 /** What a restore would do: the answer to a dry run. */
 export type Plan = paths['/api/v1/snapshots/{id}/restore']['post']['responses'][200]['content']['application/json']
 

@@ -2,9 +2,18 @@ import { describe, expect, it } from 'vitest'
 import { describeResources, describeTemplate, formatModules, parseFlows, parseModules } from './template'
 
 describe('parseFlows', () => {
-  it('reads an export', () => expect(parseFlows('[{"id":"a"}]')).toEqual({ ok: true, value: [{ id: 'a' }] }))
-  it('takes empty text for no flows', () => expect(parseFlows(' \n')).toEqual({ ok: true, value: null }))
-  it.each(['{', '{"id":"a"}', '[1]', '[null]', '"x"'])('refuses %s', (text) => expect(parseFlows(text).ok).toBe(false))
+  const workflow = { name: 'Orders', nodes: [], connections: {} }
+  it('reads an export', () => expect(parseFlows('[{"id":"a"}]', 'node-red')).toEqual({ ok: true, value: [{ id: 'a' }] }))
+  it('takes empty text for no flows', () => expect(parseFlows(' \n', 'n8n')).toEqual({ ok: true, value: null }))
+  it.each(['{', '{"id":"a"}', '[1]', '[null]', '"x"', '[[]]'])('refuses %s', (text) => expect(parseFlows(text, 'node-red').ok).toBe(false))
+  it('reads one workflow of n8n, or several', () => {
+    expect(parseFlows(JSON.stringify(workflow), 'n8n')).toEqual({ ok: true, value: workflow })
+    expect(parseFlows(JSON.stringify([workflow, workflow]), 'n8n').ok).toBe(true)
+  })
+  it.each(['[{"id":"a","type":"tab"}]', '{"name":"x"}', '[null]', '{"name":"x","nodes":[],"connections":[]}'])('refuses %s for n8n', (text) =>
+    expect(parseFlows(text, 'n8n').ok).toBe(false),
+  )
+  it('says whose a workflow of n8n is', () => expect(parseFlows(JSON.stringify(workflow), 'node-red')).toMatchObject({ error: expect.stringContaining('n8n') }))
 })
 
 describe('parseModules', () => {
@@ -25,8 +34,9 @@ describe('parseModules', () => {
 })
 
 it('says what a template brings', () => {
-  expect(describeTemplate({ flows: null, modules: [], env: [] })).toBe('nothing')
-  expect(describeTemplate({ flows: [{}, {}], modules: [{ name: 'a', version: '1' }], env: [] })).toBe('2 nodes, 1 module')
+  expect(describeTemplate({ flows: null, modules: [], env: [] }, 'node-red')).toBe('nothing')
+  expect(describeTemplate({ flows: [{}, {}], modules: [{ name: 'a', version: '1' }], env: [] }, 'node-red')).toBe('2 nodes, 1 module')
+  expect(describeTemplate({ flows: {}, modules: [], env: [] }, 'n8n')).toBe('1 workflow')
 })
 
 it('says which limits a template sets', () => {

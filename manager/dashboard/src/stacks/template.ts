@@ -1,13 +1,17 @@
 /** Reading and writing a template's parts as text. Pure. */
-import type { Template } from '@/api/types'
+import type { Engine, Template } from '@/api/types'
 import { plural } from '@/ui/format'
 
 type Flows = Template['flows']
 
+/** Nodes of Node-RED; workflows of n8n, as one object or a list. */
+const flowList = (flows: Flows): unknown[] => (Array.isArray(flows) ? flows : flows ? [flows] : [])
+
 /** `3 nodes, 1 module, 2 variables`, or `nothing`. */
-export function describeTemplate({ flows, modules, env }: Pick<Template, 'flows' | 'modules' | 'env'>): string {
+export function describeTemplate({ flows, modules, env }: Pick<Template, 'flows' | 'modules' | 'env'>, engine: Engine): string {
+  const { length } = flowList(flows)
   const parts = [
-    flows?.length ? plural(flows.length, 'node') : '',
+    length ? plural(length, engine === 'n8n' ? 'workflow' : 'node') : '',
     modules.length ? plural(modules.length, 'module') : '',
     env.length ? plural(env.length, 'variable') : '',
   ].filter(Boolean)
@@ -22,8 +26,12 @@ export function describeResources({ memoryMb, cpus }: Template['resources']): st
 
 export type Parsed<T> = { ok: true; value: T } | { ok: false; error: string }
 
-/** An export of the Node-RED editor or an n8n workflow list; empty text is no flows. */
-export function parseFlows(text: string): Parsed<Flows> {
+const isObject = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null && !Array.isArray(value)
+const isWorkflow = (value: unknown): boolean =>
+  isObject(value) && typeof value.name === 'string' && Array.isArray(value.nodes) && isObject(value.connections)
+
+/** What an engine's editor exports: Node-RED's array of nodes, n8n's workflow or several in an array. Empty text is no flows. */
+export function parseFlows(text: string, engine: Engine): Parsed<Flows> {
   if (text.trim() === '') return { ok: true, value: null }
   let value: unknown
   try {
@@ -31,8 +39,13 @@ export function parseFlows(text: string): Parsed<Flows> {
   } catch (error) {
     return { ok: false, error: `This is not JSON: ${error instanceof Error ? error.message : String(error)}` }
   }
-  if (!Array.isArray(value) || value.some((node) => typeof node !== 'object' || node === null)) {
-    return { ok: false, error: 'Flows are a JSON array of nodes, as the editor exports them: […]' }
+  const workflows = Array.isArray(value) ? value.every(isWorkflow) : isWorkflow(value)
+  if (engine === 'n8n' && !workflows) {
+    return { ok: false, error: 'These are no workflows of n8n: its editor exports one as {"name": …, "nodes": […], "connections": {…}}; several stand in an array.' }
+  }
+  if (engine !== 'n8n' && (!Array.isArray(value) || !value.every(isObject))) {
+    const hint = isWorkflow(value) ? ' This is a workflow of n8n: choose a stack of n8n for it.' : ''
+    return { ok: false, error: `Flows are a JSON array of nodes, as the editor exports them: […].${hint}` }
   }
   return { ok: true, value: value as Flows }
 }

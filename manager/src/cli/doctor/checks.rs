@@ -14,6 +14,7 @@ use crate::{
     cli::{ports, up},
     config::{Config, DataConfig, Routing},
     db::{Binaries, Cluster, Db},
+    engines::{Engine, Facts},
     installation,
 };
 
@@ -27,7 +28,7 @@ const EARLIEST_UNIX_SECONDS: u64 = 1_767_225_600;
 
 pub(super) async fn all(config: &Config) -> Vec<Finding> {
     let mut findings = vec![docker(config).await];
-    findings.push(image(config).await);
+    findings.extend(images(config).await);
     findings.push(iptables().await);
     findings.push(postgres(config).await);
     findings.extend(addresses(config));
@@ -60,21 +61,45 @@ async fn docker(config: &Config) -> Finding {
     }
 }
 
-async fn image(config: &Config) -> Finding {
-    let image = &config.instances.node_red_image;
+/// Of each engine; what is only for those who use that engine is a note.
+async fn images(config: &Config) -> Vec<Finding> {
     let host = config.instances.docker_host();
-    match engine::get(&host, &format!("/images/{image}/json")).await {
-        Ok(Some(_)) => Finding::ok("image", format!("{image} is here")),
-        Ok(None) => Finding::fail(
+    let mut findings = Vec::new();
+    for (name, image) in config.instances.images() {
+        let Some(engine) = Engine::parse(name) else {
+            continue;
+        };
+        let found = engine::get(&host, &format!("/images/{image}/json")).await;
+        let is_here = matches!(found, Ok(Some(_)));
+        findings.push(match found {
+            Ok(Some(_)) => Finding::ok("image", format!("{image} is here")),
+            Ok(None) => no_image(engine, image),
+            Err(_) => Finding::warn(
+                "image",
+                format!("cannot look for {image}"),
+                "See docker above.",
+            ),
+        });
+        if let Some(licence) = engine.facts().licence.filter(|_| is_here) {
+            findings.push(Finding::ok("licence", licence));
+        }
+    }
+    findings
+}
+
+fn no_image(engine: Engine, image: &str) -> Finding {
+    let Facts { name, title, .. } = engine.facts();
+    let setting = format!("OPENFLOW_{}_IMAGE", name.replace('-', "_").to_uppercase());
+    let advice = format!("Build it with images/build.sh {name}, or name another with {setting}.");
+    if engine == Engine::default() {
+        return Finding::fail("image", format!("{image} is not on this host"), advice);
+    }
+    Finding {
+        advice: format!("{advice} Without it there are no {title} instances."),
+        ..Finding::ok(
             "image",
-            format!("{image} is not on this host"),
-            "Build it with make images, or name another with OPENFLOW_NODE_RED_IMAGE.",
-        ),
-        Err(_) => Finding::warn(
-            "image",
-            format!("cannot look for {image}"),
-            "See docker above.",
-        ),
+            format!("{image} is not on this host, which is needed for {title} alone"),
+        )
     }
 }
 

@@ -22,8 +22,8 @@ use crate::kernel::Secret;
 /// Beside a staged restore, and in the data folder of a stopped instance while
 /// it is read.
 const CONTENT: &str = ".openflow-content.json";
-/// Credentials come on top of the flows.
-const CONTENT_BYTES_MAX: u64 = 2 * FLOWS_BYTES_MAX;
+/// Credentials come on top of the flows; the shim takes no more.
+const CONTENT_BYTES_MAX: u64 = FLOWS_BYTES_MAX + (8 << 20);
 const READ: Bounds = Bounds {
     bytes: CONTENT_BYTES_MAX,
     time: Duration::from_secs(30),
@@ -31,7 +31,7 @@ const READ: Bounds = Bounds {
 /// Activating workflows asks the services that they are triggered by.
 const WRITE: Bounds = Bounds {
     bytes: 1 << 20,
-    time: Duration::from_secs(120),
+    time: Duration::from_secs(180),
 };
 const INSTALL: Bounds = Bounds {
     bytes: 64 << 10,
@@ -219,7 +219,8 @@ async fn put(admin: &Admin, content: Vec<u8>) -> Result<Answer, Refused> {
     }
     let why = said(&answer);
     match answer.status {
-        StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
+        // Something else is being put in, or it is not up yet.
+        StatusCode::CONFLICT | StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
             Err(Refused::Unknown(why))
         }
         _ => Err(Refused::No(why)),

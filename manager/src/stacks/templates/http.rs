@@ -6,7 +6,13 @@ use axum::{
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use utoipa::ToSchema;
+use utoipa::{
+    ToSchema,
+    openapi::{
+        Type,
+        schema::{Object, ObjectBuilder, SchemaType},
+    },
+};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{super::EnvVar, NewTemplate, Resources, Template, Templates};
@@ -23,6 +29,17 @@ pub fn router(templates: Templates) -> OpenApiRouter {
         .with_state(templates)
 }
 
+/// The engine judges what is in it.
+fn flows_schema() -> Object {
+    ObjectBuilder::new()
+        .schema_type(SchemaType::from_iter([Type::Array, Type::Object, Type::Null]))
+        .description(Some(
+            "What a new instance starts with, as the engine's editor exports it: an array of nodes; for n8n one workflow, \
+             or an array of them.",
+        ))
+        .build()
+}
+
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = Template)]
@@ -34,8 +51,7 @@ struct TemplateView {
     env: Vec<EnvVar>,
     /// Installed when an instance is created from it.
     modules: Vec<Module>,
-    /// The flows that a new instance starts with: an array of nodes.
-    #[schema(value_type = Option<Vec<Object>>)]
+    #[schema(schema_with = flows_schema)]
     flows: Option<Value>,
     resources: Resources,
     created_at: DateTime<Utc>,
@@ -71,7 +87,7 @@ struct CreateTemplate {
     #[serde(default)]
     modules: Vec<Module>,
     #[serde(default)]
-    #[schema(value_type = Option<Vec<Object>>)]
+    #[schema(schema_with = flows_schema)]
     flows: Option<Value>,
     #[serde(default)]
     resources: Resources,
@@ -86,7 +102,7 @@ struct PatchTemplate {
     stack_id: Option<StackId>,
     env: Option<Vec<EnvVar>>,
     modules: Option<Vec<Module>>,
-    #[schema(value_type = Option<Vec<Object>>)]
+    #[schema(schema_with = flows_schema)]
     flows: Option<Value>,
     resources: Option<Resources>,
 }
