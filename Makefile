@@ -27,6 +27,7 @@ bench: images n8n dashboard ## Measure, beside nginx, a bare `docker run`, Mosqu
 	bench/backup.sh $(bin)/examples/bench
 	cd e2e && npm ci --no-audit --no-fund
 	OPENFLOW_TEST_BIN=$(bin)/openflow node bench/create.mjs
+	OPENFLOW_TEST_BIN=$(bin)/openflow node bench/n8n.mjs
 	TARGET=$(bin) node bench/mqtt.mjs
 
 dev: docker ## Run from the sources with the debug build; in another terminal: npm run dev in manager/dashboard

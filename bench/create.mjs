@@ -3,50 +3,18 @@
 //   node bench/create.mjs            ROUNDS=7 INSTANCES=50
 // Needs a running Docker Engine, the image openflow/node-red:5 and target/release/openflow (OPENFLOW_TEST_BIN).
 import fs from 'node:fs'
-import http from 'node:http'
 import { Openflow, docker, sleep, until } from '../e2e/support.mjs'
+import { ADMIN, createToEditor, median, seconds, until200 } from './ready.mjs'
 
 process.env.OPENFLOW_TEST_BIN ??= 'target/release/openflow'
 const ROUNDS = Number(process.env.ROUNDS ?? 7)
 const INSTANCES = Number(process.env.INSTANCES ?? 50)
 const IMAGE = 'openflow/node-red:5'
 const MAGIC = 'bench-magic-token-0123456789abcdef'
-const ADMIN = { OPENFLOW_ADMIN_EMAIL: 'root@example.com', OPENFLOW_ADMIN_PASSWORD: 'correct horse battery' }
-const LIMIT_MS = 60_000
-
-/** Status of one request on a connection of its own; 0 when there is no answer. */
-function status(host, port, path, headers) {
-  return new Promise((resolve) => {
-    const request = http.get({ host, port, path, headers, agent: false, timeout: 2000 }, (response) => {
-      response.resume()
-      response.once('end', () => resolve(response.statusCode)).once('error', () => resolve(0))
-    })
-    request.once('error', () => resolve(0)).once('timeout', () => request.destroy())
-  })
-}
-
-async function until200(host, port, path, headers) {
-  const end = performance.now() + LIMIT_MS
-  while ((await status(host, port, path, headers)) !== 200) {
-    if (performance.now() > end) throw new Error(`no 200 from ${host}:${port} within ${LIMIT_MS} ms`)
-    await sleep(5)
-  }
-}
 
 async function ours(openflow, project, round) {
   const subdomain = `bench-${round}-${process.pid}`
-  const begun = performance.now()
-  const { id } = await openflow.api('POST', `/projects/${project}/instances`, { name: subdomain, subdomain })
-  const { url } = await openflow.api('POST', `/instances/${id}/launch`)
-  const { pathname, search, host } = new URL(url)
-  const land = () => new Promise((resolve, reject) => {
-    const options = { host: '127.0.0.1', port: openflow.proxyPort, path: pathname + search, headers: { host }, agent: false }
-    http.get(options, (response) => { response.resume(); resolve(response.headers['set-cookie']?.[0]) }).once('error', reject)
-  })
-  // The route is there some milliseconds after the create.
-  const cookie = (await until('the landing', land, 10_000, 5)).split(';')[0]
-  await until200('127.0.0.1', openflow.proxyPort, '/', { host, cookie, accept: 'text/html' })
-  const took = performance.now() - begun
+  const { id, took } = await createToEditor(openflow, project, { name: subdomain, subdomain })
   await openflow.api('DELETE', `/instances/${id}`)
   await openflow.gone(id)
   return took
@@ -69,8 +37,6 @@ async function bare(round) {
   return took
 }
 
-const median = (list) => [...list].sort((a, b) => a - b)[Math.floor(list.length / 2)]
-const seconds = (ms) => (ms / 1000).toFixed(2)
 const memory = (pid, field) => Number(new RegExp(`${field}:\\s+(\\d+)`).exec(fs.readFileSync(`/proc/${pid}/status`, 'utf8'))[1]) / 1024
 
 const openflow = await Openflow.create('bench')

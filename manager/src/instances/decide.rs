@@ -11,6 +11,10 @@ pub(super) const CRASHES_TO_GIVE_UP: i32 = 8;
 const CRASH_WINDOW: TimeDelta = TimeDelta::minutes(10);
 const GIVE_UP_PAUSE: TimeDelta = TimeDelta::minutes(5);
 
+/// The program's exit status when it cannot start for a reason that it knows
+/// and told: the next try would end the same (EX_CONFIG of sysexits.h).
+pub(super) const CANNOT_START: i64 = 78;
+
 /// What should be, as far as the next step depends on it.
 #[derive(Clone, Debug)]
 pub(super) struct Wanted<'a> {

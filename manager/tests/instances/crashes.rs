@@ -99,6 +99,29 @@ async fn a_crash_is_told_with_its_reason_and_the_last_lines(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "openflow_manager::db::MIGRATOR")]
+async fn a_program_that_says_why_it_cannot_start_is_not_tried_in_a_loop(pool: PgPool) {
+    let bench = Bench::new(pool).await;
+    let it = bench.running("wf1").await;
+    bench.runtime.crash_looping(it.key(), 78);
+    let view = bench.until(&it, "crashed").await;
+    assert!(detail(&view).contains("exit code 78"), "untold: {view}");
+    bench.ask(&it, "restart", "running").await;
+
+    for line in ["Initializing", "openflow: The data are damaged.", "bye"] {
+        bench.runtime.write_log(it.key(), line);
+    }
+    bench.runtime.crash_looping(it.key(), 78);
+    let view = bench.until(&it, "failed").await;
+    assert_eq!(detail(&view), "The data are damaged.");
+    let state = bench.runtime.container(it.key()).map(|it| it.state);
+    assert_eq!(state, Some(ContainerState::Exited));
+    assert_eq!(crashes(&bench, &it).await, 0);
+    bench.ask(&it, "restart", "running").await;
+    let view = bench.until(&it, "running").await;
+    assert_eq!(view["statusDetail"], Value::Null);
+}
+
+#[sqlx::test(migrator = "openflow_manager::db::MIGRATOR")]
 async fn running_out_of_memory_is_named(pool: PgPool) {
     let bench = Bench::new(pool).await;
     let it = bench.running("wf1").await;

@@ -1,9 +1,11 @@
 //! The reconciler: woken by changes of the intent, by the engine's events and
 //! by a period, it takes one look at a time at each instance. One manager of
 //! the cluster does it; the others stand by.
+mod crash;
 mod pass;
 mod queue;
 mod restore;
+mod seed;
 mod up;
 
 use std::{

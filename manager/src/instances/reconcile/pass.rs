@@ -1,7 +1,5 @@
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
-
 use super::{
     Reconciler,
     queue::{Attention, Next},
@@ -9,24 +7,20 @@ use super::{
 use crate::{
     instances::{
         Desired, Error, Instance, Status,
-        decide::{self, CrashVerdict, Step, Wanted},
+        decide::{self, Step, Wanted},
         inside,
         model::{Inside, Seen},
         restores::{self, Plan, Restore, RestoreState},
         seen, spec, store,
     },
     kernel::InstanceId,
-    runtime::{self, ContainerSpec, ContainerState, Observed},
+    runtime::{self, ContainerSpec, Observed},
 };
 
 const ENGINE_AWAY_PAUSE: Duration = Duration::from_secs(3);
 const DATABASE_AWAY_PAUSE: Duration = Duration::from_secs(3);
 const RESTARTING_PAUSE: Duration = Duration::from_secs(1);
-const EVENT_TRIES: u32 = 5;
-const EVENT_PAUSE: Duration = Duration::from_millis(50);
 const AWAITS_DATA: &str = "It starts as soon as the data that it was made for are put back.";
-const LOG_LINES: usize = 5;
-const LOG_BYTES_MAX: usize = 800;
 
 /// One look: the row as it is now and all that the steps need.
 pub(super) struct Look {
@@ -240,101 +234,6 @@ impl Reconciler {
             self.write(look).await?;
         }
         Ok(())
-    }
-
-    /// Counts new crashes, says why on the row, and turns to safe mode or a
-    /// pause when there were too many.
-    async fn account_for_crashes(
-        &self,
-        wanted: &Wanted<'_>,
-        look: &mut Look,
-        observed: &Observed,
-    ) -> Result<Option<Next>, Error> {
-        let now = self.instances.now();
-        let verdict = decide::count_crashes(wanted, &mut look.seen, observed, now);
-        if verdict == CrashVerdict::None {
-            return Ok(None);
-        }
-        let died = self.exit_code(look.row.id, observed).await;
-        let reason = decide::crash_reason(observed, died);
-        if self
-            .give_up_trial(look, &format!("it crashed ({reason})"))
-            .await?
-        {
-            return Ok(Some(Next::Again));
-        }
-        let lines = self.last_lines(look.row.id).await;
-        let count = look.seen.crash_count;
-        look.seen.status = Status::Crashed;
-        look.seen.upstream = None;
-        look.seen.detail = Some(format!("Crashed ({count} in a row): {reason}.{lines}"));
-        tracing::warn!(
-            crashes = count,
-            "instance {} crashed: {reason}",
-            look.row.name
-        );
-        match verdict {
-            CrashVerdict::None => {}
-            CrashVerdict::Counted => {
-                if observed.state == ContainerState::Exited {
-                    let pause = 2_i64.pow(count.clamp(1, 6) as u32 - 1);
-                    look.seen.retry_at = Some(now + chrono::TimeDelta::seconds(pause));
-                }
-            }
-            CrashVerdict::EnterSafeMode => {
-                look.seen.notice = Some(format!(
-                    "In safe mode after {count} crashes in a row: the editor works, the flows are stopped. \
-                     Mend the flow, then restart. The last crash: {reason}.{lines}"
-                ));
-            }
-            CrashVerdict::GiveUp => {
-                look.seen.detail = Some(format!(
-                    "Crashes in safe mode, too ({reason}); stopped, next try in five minutes. \
-                     Restart it to try at once.{lines}"
-                ));
-                self.instances.parts.runtime.stop(look.row.id).await?;
-            }
-        }
-        self.write(look).await?;
-        Ok(Some(Next::Again))
-    }
-
-    /// The exit code that the engine's event told. The event may still be on
-    /// its way when a restarted container is seen.
-    async fn exit_code(&self, id: InstanceId, observed: &Observed) -> Option<i64> {
-        for _ in 0..EVENT_TRIES {
-            let died = self.codes().remove(&id);
-            if died.is_some() || observed.exit_code.is_some() {
-                return died;
-            }
-            tokio::time::sleep(EVENT_PAUSE).await;
-        }
-        None
-    }
-
-    /// The end of the log, for a person; empty when there is none.
-    pub(super) async fn last_lines(&self, id: InstanceId) -> String {
-        let Ok(mut lines) = self.instances.parts.runtime.logs(id, 20, false).await else {
-            return String::new();
-        };
-        let mut kept: Vec<String> = Vec::new();
-        while let Some(Ok(line)) = lines.next().await {
-            let text = String::from_utf8_lossy(&line).trim_end().to_owned();
-            if !text.is_empty() {
-                kept.push(text);
-            }
-        }
-        let from = kept.len().saturating_sub(LOG_LINES);
-        let text = kept[from..].join("\n");
-        if text.is_empty() {
-            return String::new();
-        }
-        let cut = text
-            .char_indices()
-            .rev()
-            .nth(LOG_BYTES_MAX)
-            .map_or(0, |(at, _)| at);
-        format!(" Last lines of the log:\n{}", &text[cut..])
     }
 
     /// Writes what was seen, if it is news.

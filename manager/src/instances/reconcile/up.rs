@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     audit::{self, Event},
-    engines::{Admin, Module},
+    engines::Admin,
     instances::{Error, Status, seen},
     kernel::Actor,
     runtime::{self, ContainerState, Observed, Probe},
@@ -225,8 +225,13 @@ impl Reconciler {
             Up::Healthy { flows } => self.healthy(look, address, flows).await,
             Up::Changed => Ok(Next::Again),
             Up::Crashed => {
-                let lines = self.last_lines(look.row.id).await;
-                let why = format!("it crashed while starting.{lines}");
+                let why = match self.told(look.row.id).await {
+                    Some(told) => told,
+                    None => {
+                        let lines = self.last_lines(look.row.id).await;
+                        format!("it crashed while starting.{lines}")
+                    }
+                };
                 self.give_up_trial(&mut look, &why).await?;
                 Ok(Next::Again)
             }
@@ -320,45 +325,6 @@ impl Reconciler {
             self.seed(&mut look, address).await?;
         }
         Ok(Next::Done)
-    }
-
-    /// The template's modules and flows, once. What cannot be put in is named
-    /// on the instance; the rest is.
-    async fn seed(&self, look: &mut Look, address: SocketAddr) -> Result<(), Error> {
-        let mut troubles = Vec::new();
-        for module in &look.inside.modules {
-            if let Err(why) = self.install(look, address, module).await {
-                troubles.push(format!("{}: {why}", module.name));
-            }
-        }
-        if !troubles.is_empty() {
-            let list = troubles.join("; ");
-            look.seen.notice = Some(format!(
-                "Not all of the template's modules could be installed ({list}). Install them from the editor."
-            ));
-        }
-        let flows = look.inside.flows.as_ref();
-        let kind = look.row.engine.kind();
-        if let Err(why) = kind.seed(&admin(look, address), flows).await {
-            look.seen.notice = Some(format!(
-                "The template's flows could not be put in ({why}). Import them in the editor."
-            ));
-        }
-        look.seen.seeded_at = Some(self.instances.now());
-        self.write(look).await
-    }
-
-    /// Fails with the reason, for a person.
-    pub(super) async fn install(
-        &self,
-        look: &Look,
-        address: SocketAddr,
-        module: &Module,
-    ) -> Result<(), String> {
-        let (name, instance) = (&module.name, &look.row.name);
-        tracing::info!(module = name, "installing {name} into {instance}");
-        let kind = look.row.engine.kind();
-        kind.install(&admin(look, address), module).await
     }
 
     /// Back to the stack that was last healthy.
