@@ -86,10 +86,20 @@ install_app() {
   cd "$1" || return
   if [ -x "$images/$engine/stage.sh" ]; then
     PATH=$node_dir/bin:$PATH with_progress "npm install" "$node_dir/bin/node" "$(npm_cli)" install --ignore-scripts "${options[@]}" || return
-    cmp -s package-lock.json "$images/$engine/package-lock.json" || die "npm does not find what the lock file of $engine says: its registry differs."
+    same_packages package-lock.json "$images/$engine/package-lock.json" || die "npm does not find what the lock file of $engine says: its registry differs."
   else
     PATH=$node_dir/bin:$PATH with_progress "npm ci" "$node_dir/bin/node" "$(npm_cli)" ci "${options[@]}" || return
   fi
+}
+
+# Whether two lock files name the same packages: what else is in one depends on the npm that wrote it.
+same_packages() {
+  "$node_dir/bin/node" -e '
+    const [a, b] = process.argv.slice(1).map((file) => {
+      const { packages } = JSON.parse(require("node:fs").readFileSync(file, "utf8"));
+      return JSON.stringify(Object.entries(packages).filter(([at]) => at).map(([at, it]) => [at, it.version, it.integrity]).sort());
+    });
+    process.exit(a === b ? 0 : 1);' "$1" "$2"
 }
 
 npm_cli() {

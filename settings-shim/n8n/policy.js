@@ -21,9 +21,9 @@ const VIEWERS = {
 const BY_OPENFLOW = 'Openflow signs people in here, n8n does not: accounts, passwords and invitations are managed in the Openflow dashboard.';
 // n8n's own accounts: nobody signs in with one, so that making or changing one would only mislead, or lock people out.
 const ACCOUNTS = [
-  ['POST', /^\/rest\/(login|forgot-password|change-password|invitations)(\/|$)/],
-  ['GET', /^\/rest\/(resolve-password-token|resolve-signup-token)(\/|$)/],
-  ['POST', /^\/rest\/(owner\/setup|invitations\/.*|users\/.*)$/],
+  ['POST', /^\/rest\/(login|forgot-password|change-password|change-email|confirm-email-change|invitations)(\/|$)/],
+  ['GET', /^\/rest\/(resolve-password-token|resolve-signup-token|resolve-change-email-token)(\/|$)/],
+  ['POST', /^\/rest\/(owner\/setup\/?|invitations\/.*|users\/.*)$/],
   ['PATCH', /^\/rest\/(me|me\/password|users\/.*)\/?$/],
   ['DELETE', /^\/rest\/users\/.*$/],
   [null, /^\/rest\/(mfa|sso|ldap|saml|oidc)(\/|$)/],
@@ -71,7 +71,7 @@ const firstSegment = (target) => target.split('/')[1].toLowerCase();
 function answerInstead(req, res, target) {
   if (target === '/openflow/editor.js') {
     answer(req, res, 200, editorScript, { 'content-type': 'text/javascript; charset=utf-8', 'cache-control': 'no-cache' });
-  } else if (req.method === 'POST' && target === '/rest/logout') {
+  } else if (req.method === 'POST' && /^\/rest\/logout\/?$/.test(target)) {
     answerJson(req, res, 200, { data: { loggedOut: true } }); // the editor goes on to /signin
   } else if (/^\/(signin|signout|setup|forgot-password|change-password|signup|mfa)\/?$/.test(target)) {
     redirect(req, res, 303, target.startsWith('/sign') ? afterSignIn(req.url) : '/');

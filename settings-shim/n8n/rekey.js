@@ -15,7 +15,7 @@ const VERSION = 1;
 const [SALT, TAG, TEXT] = [1, 33, 49];
 const INFO = 'n8n-encryption-v1';
 const MAX_CONFIG_BYTES = 64 * 1024;
-const WRAPPED = ['data_encryption', 'signing.hmac', 'signing.jwt', 'signing.binary_data'];
+const WRAPPED = ['data_encryption', 'signing.hmac', 'signing.jwt', 'signing.binary_data', 'jwe.private-key'];
 
 function keyAndIv(key, salt) {
   const master = createHash('sha256').update(key).digest();

@@ -72,6 +72,14 @@ impl Admin {
     }
 }
 
+/// What an engine says, fit to be shown and stored: what runs in it is the
+/// tenant's.
+pub(super) fn shown(text: &str) -> String {
+    const CHARS_MAX: usize = 1000;
+    let safe = |c: char| if c.is_control() { ' ' } else { c };
+    text.trim().chars().take(CHARS_MAX).map(safe).collect()
+}
+
 impl Answer {
     pub(super) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_default()

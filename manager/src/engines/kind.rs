@@ -55,6 +55,11 @@ pub trait Kind: Send + Sync {
     /// Decrypts the credentials that [`Kind::read`] gave.
     fn open(&self, key: &Secret, credentials: &[u8]) -> Result<Credentials, CredentialsError>;
 
+    /// What a credential becomes that both a snapshot and the instance have.
+    fn carry(&self, _own: &Value, snapshot: &Value) -> Value {
+        snapshot.clone()
+    }
+
     /// Puts what is restored into the new folder `into`.
     fn stage(&self, into: &Path, staged: &Staged<'_>) -> io::Result<HandedOver>;
 

@@ -68,7 +68,15 @@ impl Instances {
         once.command = command;
         once.limit = limit;
         once.secrets_dir = folder.as_ref().map(|it| it.path().to_owned());
-        Ok(self.parts.runtime.run_once(&once).await?)
+        // Whoever asked may hang up: the container is watched to its end.
+        let runtime = self.parts.runtime.clone();
+        let watched = tokio::spawn(async move {
+            let ended = runtime.run_once(&once).await;
+            drop(folder);
+            ended
+        });
+        let ended = watched.await;
+        Ok(ended.map_err(|error| Error::DataFolder(error.to_string()))??)
     }
 
     /// As the instance is, but for the tokens, so that a copy never speaks as

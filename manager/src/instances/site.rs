@@ -9,7 +9,9 @@ use crate::{
     kernel::{InstanceId, Secret},
 };
 
-const LIMIT: Duration = Duration::from_secs(120);
+/// Less than a request waits for its answer.
+const READ_LIMIT: Duration = Duration::from_secs(45);
+const REKEY_LIMIT: Duration = Duration::from_secs(15 * 60);
 
 impl Instances {
     /// What the instance holds now, read while it runs on or stands still.
@@ -117,18 +119,18 @@ impl OneShot for Once<'_> {
         command: Vec<String>,
         secrets: Vec<(&'static str, Secret)>,
     ) -> Result<(Option<i64>, String), String> {
-        let of = match &self.of {
-            Of::Copy(copy) => copy.clone(),
+        let (of, limit) = match &self.of {
+            Of::Copy(copy) => (copy.clone(), REKEY_LIMIT),
             Of::Instance(it) => {
                 let copy = self.instances.copy_of(it).await;
-                copy.map_err(|error| error.to_string())?
+                (copy.map_err(|error| error.to_string())?, READ_LIMIT)
             }
         };
         let copy = DataCopy {
             folder: folder.to_owned(),
             ..of
         };
-        let ended = self.instances.run_once(copy, command, secrets, LIMIT);
+        let ended = self.instances.run_once(copy, command, secrets, limit);
         let ended = ended.await.map_err(|error| error.to_string())?;
         Ok((ended.exit_code, ended.stderr))
     }

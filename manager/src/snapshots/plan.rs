@@ -202,13 +202,18 @@ fn merge(source: &Source, target: &Target, choice: CredentialChoice) -> Merged {
         kept: 0,
     };
     let nodes = &source.state.content.flows.nodes;
+    let kind = source.state.content.engine.kind();
     for id in nodes.iter().filter_map(|it| it["id"].as_str()) {
         let keep = choice == CredentialChoice::Keep;
         if let Some(own) = own.get(id).filter(|_| keep) {
             merged.all.insert(id.to_owned(), own.clone());
             merged.kept += 1;
         } else if let Some(carried) = theirs.get(id) {
-            merged.all.insert(id.to_owned(), carried.clone());
+            let carried = match own.get(id) {
+                Some(own) => kind.carry(own, carried),
+                None => carried.clone(),
+            };
+            merged.all.insert(id.to_owned(), carried);
             merged.carried += 1;
         }
     }

@@ -52,7 +52,7 @@ impl Snapshots {
 
     pub(super) async fn read(&self, it: &Outline) -> Result<State, Error> {
         let engine = it.instance.engine;
-        let permit = self.reads.clone().acquire_owned().await;
+        let permit = self.asks.clone().acquire_owned().await;
         let sealed = self.parts.instances.read_content(&it.instance).await;
         drop(permit);
         let sealed = sealed?;

@@ -162,7 +162,8 @@ impl Snapshots {
         ready: Ready,
     ) -> Result<Restore, Error> {
         let instances = &self.parts.instances;
-        match self.stage(actor, id, restore, ready).await {
+        let staging = self.stage(actor, id, restore, ready);
+        match instances.restore_alive(restore.id, staging).await {
             Ok(plan) => Ok(instances.restore_staged(restore, &plan).await?),
             Err(error) => {
                 let why = error.to_string();

@@ -31,6 +31,8 @@ use crate::{
 
 const MANUAL_MAX: i64 = 200;
 const READS_AT_ONCE: usize = 2;
+/// More than one tenant has reason to ask for.
+const ASKS_AT_ONCE: usize = 16;
 
 /// What the slice is built from.
 pub struct Parts {
@@ -50,6 +52,8 @@ pub struct Parts {
 pub struct Snapshots {
     pub(super) parts: Arc<Parts>,
     pub(super) reads: Arc<Semaphore>,
+    /// Instances are waited for apart from the work on what they said.
+    pub(super) asks: Arc<Semaphore>,
     pub(super) deploys: Deploys,
 }
 
@@ -94,6 +98,7 @@ impl Snapshots {
         Self {
             parts: Arc::new(parts),
             reads: Arc::new(Semaphore::new(READS_AT_ONCE)),
+            asks: Arc::new(Semaphore::new(ASKS_AT_ONCE)),
             deploys: Deploys::default(),
         }
     }

@@ -25,7 +25,7 @@ async function publishAll(owner, toPublish) {
   while (waiting.length > 0) {
     failed = [];
     for (const workflow of waiting) {
-      const reason = Date.now() < end ? await publish(owner, workflow) : 'there was no time left to publish it';
+      const reason = Date.now() < end ? await publish(owner, workflow) : 'there was no time left to publish it; what ran before may run still';
       if (reason) failed.push({ ...workflow, reason });
     }
     await settle();

@@ -44,6 +44,15 @@ impl Staging {
     async fn run(&self) -> Result<(), Error> {
         let instances = &self.backups.parts.instances;
         self.unpack().await?;
+        let plan = instances.restore_alive(self.restore.id, self.fit());
+        let plan = plan.await?;
+        instances.restore_staged(&self.restore, &plan).await?;
+        Ok(())
+    }
+
+    /// Fits what was unpacked to its new place, and keeps what is there.
+    async fn fit(&self) -> Result<Plan, Error> {
+        let instances = &self.backups.parts.instances;
         let origin = instances.origin(self.restore.instance).await?;
         if self.secret != origin.credential_secret {
             let copy = DataCopy {
@@ -60,12 +69,10 @@ impl Staging {
             let snapshots = &self.backups.parts.snapshots;
             snapshots.before_restore(&self.actor, &self.restore).await?;
         }
-        let plan = Plan {
+        Ok(Plan {
             entries: Entries::Whole,
             modules: Vec::new(),
-        };
-        instances.restore_staged(&self.restore, &plan).await?;
-        Ok(())
+        })
     }
 
     async fn unpack(&self) -> Result<(), Error> {

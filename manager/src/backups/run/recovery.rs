@@ -48,11 +48,12 @@ impl Backups {
         let Some(backup) = backups::get(&mut tx, id).await? else {
             return Ok(());
         };
-        // It may have got its name a moment before.
-        self.remove_file_of(&backup).await?;
+        // First: whoever noted a good end meanwhile keeps the file.
         if !store::fail(&mut tx, id, term, DIED, now).await? {
             return Ok(());
         }
+        // It may have got its name a moment before.
+        self.remove_file_of(&backup).await?;
         let detail = serde_json::json!({"instanceId": backup.instance, "why": DIED});
         let event = backup.event("backup.failed").with(detail);
         audit::record(&mut tx, &ACTOR, now, event).await?;

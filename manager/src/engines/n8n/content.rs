@@ -31,6 +31,7 @@ type Data = BTreeMap<String, String>;
 pub(super) fn take_apart(text: &[u8]) -> Result<Sealed, ReadError> {
     let bad = |what: &str| ReadError::Unreadable(format!("n8n's content has {what}"));
     let mut all: Value = serde_json::from_slice(text).map_err(|_| bad("no JSON"))?;
+    nodes::nodes(&all.to_string()).map_err(ReadError::Unreadable)?;
     if all["format"] != FORMAT {
         return Err(bad("another format: build the n8n image anew"));
     }
@@ -54,10 +55,8 @@ pub(super) fn take_apart(text: &[u8]) -> Result<Sealed, ReadError> {
     });
     let modules = modules.filter(|it| it.wanted().is_plain()).collect();
     remove(&mut all, &["modules", "version"]);
-    let flows = all.to_string();
-    nodes::nodes(&flows).map_err(ReadError::Unreadable)?;
     Ok(Sealed {
-        flows,
+        flows: all.to_string(),
         credentials: serde_json::to_vec(&data).unwrap_or_default(),
         modules,
     })

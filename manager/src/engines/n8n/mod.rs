@@ -11,17 +11,19 @@ use async_trait::async_trait;
 use hyper::{Method, StatusCode};
 use openflow_archive::Folder;
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use super::{
     Admin, Credentials, CredentialsError, FLOWS_BYTES_MAX, Facts, FirstFile, FirstTemplate,
     HandedOver, Kind, Module, ReadError, Refused, Sealed, Site, Staged, Surroundings,
-    admin::{Answer, Bounds},
+    admin::{Answer, Bounds, shown},
 };
 use crate::kernel::Secret;
 
-/// Beside a staged restore, and in the data folder of a stopped instance while
-/// it is read.
-const CONTENT: &str = ".openflow-content.json";
+/// Beside a staged restore.
+const CONTENT: &str = "content.json";
+/// The kernel's kill, mostly for want of memory.
+const KILLED: i64 = 137;
 /// Credentials come on top of the flows; the shim takes no more.
 const CONTENT_BYTES_MAX: u64 = FLOWS_BYTES_MAX + (8 << 20);
 const READ: Bounds = Bounds {
@@ -37,6 +39,8 @@ const INSTALL: Bounds = Bounds {
     bytes: 64 << 10,
     time: Duration::from_secs(300),
 };
+/// What n8n keeps of a service that it was let into.
+const TOKEN: &str = "oauthTokenData";
 const KEY_FILE: &str = "encryption_key";
 const OLD_KEY_FILE: &str = "old_encryption_key";
 /// So many workflows that could not be activated are named.
@@ -126,11 +130,22 @@ impl Kind for N8n {
             Some(admin) => ask_running(admin).await?,
             None => ask_stopped(site).await?,
         };
-        content::take_apart(&text)
+        tokio::task::spawn_blocking(move || content::take_apart(&text))
+            .await
+            .unwrap_or_else(|error| Err(ReadError::Away(error.to_string())))
     }
 
     fn open(&self, key: &Secret, all: &[u8]) -> Result<Credentials, CredentialsError> {
         content::open(key, all)
+    }
+
+    /// n8n renews tokens by itself; a service takes an old one for stolen.
+    fn carry(&self, own: &Value, snapshot: &Value) -> Value {
+        let mut carried = snapshot.clone();
+        if let Some(token) = own.get(TOKEN).filter(|_| carried.get(TOKEN).is_some()) {
+            carried[TOKEN] = token.clone();
+        }
+        carried
     }
 
     fn stage(&self, into: &Path, staged: &Staged<'_>) -> io::Result<HandedOver> {
@@ -187,7 +202,10 @@ async fn ask_running(admin: &Admin) -> Result<Vec<u8>, ReadError> {
 /// A container of the image reads the database, not we: what is in it, the
 /// tenant wrote.
 async fn ask_stopped(site: &Site<'_>) -> Result<Vec<u8>, ReadError> {
-    let command = format!("exec node /opt/openflow/n8n/content.js >/data/{CONTENT}");
+    // Another name each time: two may read at once, and a tenant cannot have
+    // put something there.
+    let name = format!(".openflow-content-{}.json", Uuid::now_v7());
+    let command = format!("set -C; exec node /opt/openflow/n8n/content.js >/data/{name}");
     let command = ["sh", "-c", &command].map(str::to_owned).to_vec();
     if !site.folder.is_dir() {
         return Err(ReadError::NoData);
@@ -195,18 +213,22 @@ async fn ask_stopped(site: &Site<'_>) -> Result<Vec<u8>, ReadError> {
     let ended = site.once.run(&site.folder, command, Vec::new()).await;
     let folder = site.folder.clone();
     let read = tokio::task::spawn_blocking(move || {
-        let text = Folder::open(&folder)?.read(CONTENT, CONTENT_BYTES_MAX);
+        let text = Folder::open(&folder)?.read(&name, CONTENT_BYTES_MAX);
         // A link is removed, and not what it points to.
-        let _ = fs::remove_file(folder.join(CONTENT));
+        let _ = fs::remove_file(folder.join(&name));
         text
     });
+    let text = read.await.map_err(io::Error::other).flatten();
     match ended.map_err(ReadError::Away)? {
         (Some(0), _) => {}
-        (status, stderr) => return Err(ReadError::Unreadable(last_line(&stderr, status))),
+        // Only what the program itself says is about the content.
+        (Some(status), stderr) if status != KILLED && stderr.contains("openflow: ") => {
+            return Err(ReadError::Unreadable(last_line(&stderr, Some(status))));
+        }
+        (status, stderr) => return Err(ReadError::Away(last_line(&stderr, status))),
     }
-    let text = read.await.map_err(io::Error::other).flatten();
     text.map_err(|error| ReadError::Unreadable(error.to_string()))?
-        .ok_or(ReadError::NoData)
+        .ok_or_else(|| ReadError::Away("what was read of it is gone".to_owned()))
 }
 
 async fn put(admin: &Admin, content: Vec<u8>) -> Result<Answer, Refused> {
@@ -220,9 +242,9 @@ async fn put(admin: &Admin, content: Vec<u8>) -> Result<Answer, Refused> {
     let why = said(&answer);
     match answer.status {
         // Something else is being put in, or it is not up yet.
-        StatusCode::CONFLICT | StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
-            Err(Refused::Unknown(why))
-        }
+        StatusCode::CONFLICT | StatusCode::TOO_MANY_REQUESTS => Err(Refused::Unknown(why)),
+        // It may have failed after all was in.
+        status if status.is_server_error() => Err(Refused::Unknown(why)),
         _ => Err(Refused::No(why)),
     }
 }
@@ -232,7 +254,7 @@ fn troubles(answer: &Value) -> Option<String> {
     let inactive = answer["inactive"].as_array()?;
     let named = inactive.iter().take(NAMED_MAX).map(|it| {
         let text = |field: &str| it[field].as_str().unwrap_or_default();
-        format!("{}: {}", text("name"), text("reason"))
+        shown(&format!("{}: {}", text("name"), text("reason")))
     });
     let named: Vec<String> = named.collect();
     match inactive.len() {
@@ -248,6 +270,7 @@ fn said(answer: &Answer) -> String {
     let said = answer.json();
     let text = |field: &str| said[field].as_str().map(str::to_owned);
     let words = text("detail").or_else(|| text("title"));
+    let words = words.map(|it| shown(&it));
     words.unwrap_or_else(|| format!("n8n answered with status {}", answer.status.as_u16()))
 }
 
@@ -255,7 +278,7 @@ fn last_line(stderr: &str, status: Option<i64>) -> String {
     let lines = stderr.lines().rev().map(str::trim);
     let line = lines.into_iter().find(|it| !it.is_empty());
     match (line, status) {
-        (Some(line), _) => line.trim_start_matches("openflow: ").to_owned(),
+        (Some(line), _) => shown(line.trim_start_matches("openflow: ")),
         (None, Some(status)) => format!("the program ended with status {status}"),
         (None, None) => "it took too long".to_owned(),
     }

@@ -17,6 +17,17 @@ pub(super) fn nodes(flows: &str) -> Result<Vec<Value>, String> {
     let Ok(content) = serde_json::from_str::<Value>(flows) else {
         return bad("it is not JSON");
     };
+    if !content.is_object() {
+        return bad("it is not an object");
+    }
+    let lists = ["workflows", "credentials", "tags", "variables"].map(|it| list(&content, it));
+    let nodes_of = list(&content, "workflows")
+        .iter()
+        .map(|it| list(it, "nodes"));
+    let mut items = lists.into_iter().chain(nodes_of).flatten();
+    if !items.all(Value::is_object) {
+        return bad("something in its lists is not an object");
+    }
     let mut all = Vec::new();
     for workflow in list(&content, "workflows") {
         let Some(id) = workflow["id"].as_str() else {
@@ -193,6 +204,10 @@ mod tests {
             json!({"workflows": [{"name": "no id"}]}),
             json!({"workflows": [{"id": "w"}, {"id": "w"}]}),
             json!({"credentials": [{"name": "no id"}]}),
+            json!({"tags": [1]}),
+            json!({"variables": [1]}),
+            json!({"workflows": [{"id": "w", "nodes": [1]}]}),
+            json!([]),
         ] {
             assert!(nodes(&bad.to_string()).is_err(), "{bad}");
         }

@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use super::{
     Admin, Credentials, CredentialsError, Facts, FirstFile, FirstTemplate, HandedOver, Kind,
     Module, ReadError, Refused, Sealed, Site, Staged, Surroundings,
-    admin::{Answer, Bounds},
+    admin::{Answer, Bounds, shown},
 };
 use crate::kernel::Secret;
 
@@ -174,7 +174,7 @@ fn judge(answer: &Answer) -> Result<(), String> {
     if answer.status.is_success() || said["code"] == "module_already_loaded" {
         return Ok(());
     }
-    let message = said["message"].as_str().unwrap_or("no reason given");
+    let message = shown(said["message"].as_str().unwrap_or("no reason given"));
     Err(format!(
         "{message} (status {})",
         StatusCode::as_u16(&answer.status)

@@ -17,6 +17,13 @@ use crate::{
     kernel::Actor,
 };
 
+/// It takes all or nothing, and did not say which.
+fn unknown(why: &str) -> String {
+    format!(
+        "{why}. It may have been taken in as a whole: compare the instance with the snapshot from before the restore"
+    )
+}
+
 const HAND_OVER_PAUSE: Duration = Duration::from_secs(2);
 /// An engine that has not taken it by then will not.
 const HAND_OVER_MAX: TimeDelta = TimeDelta::minutes(15);
@@ -86,6 +93,7 @@ impl Reconciler {
             if let Err(why) = self.install(look, address, module).await {
                 let why = format!("the module {} could not be installed ({why})", module.name);
                 if plan.entries == Entries::Handed {
+                    let why = format!("{why}. What was there before is there still");
                     self.refuse_restore(look, &why).await?;
                     return Ok(None);
                 }
@@ -120,10 +128,29 @@ impl Reconciler {
                 tracing::warn!("restore of {}: {why}; once more", restore.source_name);
                 Ok(Some(Next::After(HAND_OVER_PAUSE)))
             }
-            Err(Refused::No(why) | Refused::Unknown(why)) => {
+            Err(Refused::Unknown(why)) => {
+                self.refuse_restore(look, &unknown(&why)).await?;
+                Ok(None)
+            }
+            Err(Refused::No(why)) => {
+                let why = format!("{why}. What was there before is there still");
                 self.refuse_restore(look, &why).await?;
                 Ok(None)
             }
+        }
+    }
+
+    /// An engine that runs and does not answer does not keep a restore open
+    /// for ever.
+    pub(super) async fn refuse_overdue(&self, look: &mut Look) -> Result<(), Error> {
+        match &look.restore {
+            Some((restore, plan))
+                if plan.entries == Entries::Handed && self.is_overdue(restore) =>
+            {
+                let why = unknown("the engine has not answered since");
+                self.refuse_restore(look, &why).await
+            }
+            _ => Ok(()),
         }
     }
 
@@ -134,10 +161,7 @@ impl Reconciler {
     /// Nothing was exchanged, so there is nothing to put back.
     async fn refuse_restore(&self, look: &mut Look, why: &str) -> Result<(), Error> {
         if let Some((restore, _)) = &mut look.restore {
-            look.seen.notice = Some(format!(
-                "{} was not restored: {why}. What was there before is there still.",
-                restore.source_name
-            ));
+            look.seen.notice = Some(format!("{} was not restored: {why}.", restore.source_name));
             restore.detail = Some(why.to_owned());
         }
         self.end_restore(look, RestoreState::Undone).await
@@ -147,8 +171,8 @@ impl Reconciler {
     pub(super) async fn end_restore_of_stopped(&self, look: &mut Look) -> Result<(), Error> {
         match &look.restore {
             Some((_, plan)) if plan.entries == Entries::Handed => {
-                self.refuse_restore(look, "the instance was stopped before it took it in")
-                    .await
+                let why = unknown("the instance was stopped before it said that it took it in");
+                self.refuse_restore(look, &why).await
             }
             _ => self.end_restore(look, RestoreState::Done).await,
         }
@@ -157,14 +181,12 @@ impl Reconciler {
     /// The start on trial did not go well: what was there before is to be put
     /// back. `false` when nothing is on trial.
     pub(super) async fn give_up_trial(&self, look: &mut Look, why: &str) -> Result<bool, Error> {
-        if let Some((restore, plan)) = &look.restore {
-            if plan.entries == Entries::Handed {
-                // It is handed over again when the engine is up.
-                if self.is_overdue(restore) {
-                    self.refuse_restore(look, why).await?;
-                }
-                return Ok(false);
-            }
+        if let Some((_, plan)) = &look.restore
+            && plan.entries == Entries::Handed
+        {
+            // Once more could end it once more.
+            self.refuse_restore(look, &unknown(why)).await?;
+        } else if look.restore.is_some() {
             self.step_restore(look, RestoreState::Undoing, Some(why))
                 .await?;
             return Ok(true);

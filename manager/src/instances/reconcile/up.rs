@@ -92,10 +92,7 @@ impl Reconciler {
 
     /// It is up: from now on it may use what it was given.
     async fn end_burst(&self, look: &Look) -> Result<(), Error> {
-        let was_up = matches!(
-            look.row.seen.status,
-            Status::Running | Status::SafeMode | Status::Unhealthy
-        );
+        let was_up = matches!(look.row.seen.status, Status::Running | Status::SafeMode);
         if !was_up && look.spec.cpus < look.spec.start_cpus {
             let runtime = &self.instances.parts.runtime;
             runtime.limit_cpus(look.row.id, look.spec.cpus).await?;
@@ -193,6 +190,7 @@ impl Reconciler {
                 tokio::time::sleep(PROBES_MISSED_PAUSE).await;
             }
         }
+        self.refuse_overdue(&mut look).await?;
         look.seen.status = Status::Unhealthy;
         look.seen.detail =
             Some("It runs, but does not answer its health check. The log may say why.".to_owned());
@@ -242,6 +240,7 @@ impl Reconciler {
                 {
                     return Ok(Next::Again);
                 }
+                self.end_burst(&look).await?;
                 look.seen.status = Status::Unhealthy;
                 look.seen.detail = Some(format!(
                     "It has not answered for {} s since its start.",

@@ -1,4 +1,4 @@
-use std::{io, path::PathBuf};
+use std::{io, path::PathBuf, time::Duration};
 
 use chrono::{DateTime, Utc};
 use serde_json::json;
@@ -11,6 +11,8 @@ use crate::{
     instances::{self, Desired, Error, Instance, Instances, NewInstance, service::Choices},
     kernel::{Actor, InstanceId, Page, PageRequest, ProjectId, RestoreId, StackId},
 };
+
+const SIGN_OF_LIFE: Duration = Duration::from_secs(20);
 
 impl Instances {
     /// A member begins to restore the instance; it runs on while the files are
@@ -138,6 +140,29 @@ impl Instances {
         let wanted = store::touch(&mut tx, id, progress, self.now()).await?;
         tx.commit().await?;
         Ok(wanted)
+    }
+
+    /// Does `work` for a restore that is being prepared, and shows signs of life
+    /// meanwhile.
+    pub async fn restore_alive<T>(&self, id: RestoreId, work: impl Future<Output = T>) -> T {
+        let mut work = std::pin::pin!(work);
+        let mut period = tokio::time::interval(SIGN_OF_LIFE);
+        loop {
+            tokio::select! {
+                done = &mut work => return done,
+                _ = period.tick() => {
+                    if let Err(error) = self.note_alive(id).await {
+                        tracing::debug!(%error, "no sign of life of restore {id}: {error}");
+                    }
+                }
+            }
+        }
+    }
+
+    async fn note_alive(&self, id: RestoreId) -> Result<(), Error> {
+        let mut tx = self.parts.db.begin_system().await?;
+        store::alive(&mut tx, id, self.now()).await?;
+        Ok(tx.commit().await?)
     }
 
     /// Says something of a restore that is being prepared which the person

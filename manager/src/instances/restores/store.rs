@@ -152,6 +152,22 @@ pub(super) async fn touch(
     Ok(result.rows_affected() > 0)
 }
 
+/// A sign of life of a task that cannot tell how far it is.
+pub(super) async fn alive(
+    conn: &mut PgConnection,
+    id: RestoreId,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "update restores set touched_at = $2 where id = $1 and state = 'preparing'",
+        id.0,
+        now,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
 pub(super) async fn note(conn: &mut PgConnection, id: RestoreId, note: &str) -> sqlx::Result<()> {
     sqlx::query!(
         "update restores set detail = $2 where id = $1 and state = 'preparing'",
