@@ -37,8 +37,8 @@ export async function createToEditor(openflow, project, body) {
     const options = { host: '127.0.0.1', port: openflow.proxyPort, path: pathname + search, headers: { host }, agent: false }
     http.get(options, (response) => { response.resume(); resolve(response.headers['set-cookie']?.[0]) }).once('error', reject)
   })
-  // The route is there some milliseconds after the create.
-  const cookie = (await until('the landing', land, 10_000, 5)).split(';')[0]
+  // Until the instance runs, the proxy answers with a page that says so, and the link stays unused.
+  const cookie = (await until('the landing', land, LIMIT_MS, 5)).split(';')[0]
   await until200('127.0.0.1', openflow.proxyPort, '/', { host, cookie, accept: 'text/html' })
   return { id, took: performance.now() - begun }
 }
