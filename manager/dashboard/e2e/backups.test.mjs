@@ -30,7 +30,7 @@ describe('an instance’s backups', () => {
   test('the list tells the state and the proof of each', async () => {
     await openList()
     await visible(protection().getByText('The last good backup is from', { exact: false }))
-    await visible(protection().getByText('Backed up every day at 02:30 UTC (the installation’s schedule)', { exact: false }))
+    await visible(protection().getByText('Backed up every day at 02:30 UTC (the installation’s schedule; the starts are spread)', { exact: false }))
     await visible(rows().nth(1).getByText('Rehearsed 2 days ago'))
     await visible(rows().nth(2).getByText('2 files skipped'))
     await visible(rows().nth(2).getByText('Upload failed'))
@@ -147,6 +147,16 @@ describe('an instance’s backups', () => {
     await visible(page.getByTestId('restore'))
   })
 
+  test('a new instance whose data do not come goes again, and the reason is told', async () => {
+    mock.state.restoreEnds = 'nothing'
+    await openList()
+    await rows().first().getByRole('button', { name: /^Restore/ }).click()
+    await dialog().getByLabel('Into a new instance').check()
+    await button('Make the instance', dialog()).click()
+    await visible(page.getByText('was deleted: the data that it was made for did not come: the archive is damaged', { exact: false }))
+    await page.waitForURL('**/projects/p-plant')
+  })
+
   test('a restore goes into another project, as a new instance or in the place of another', async () => {
     await openList()
     await rows().first().getByRole('button', { name: /^Restore/ }).click()
@@ -235,8 +245,9 @@ describe('a project’s backups', () => {
     await page.waitForURL('**instance=i-gone')
     assert.equal(await rows().count(), 1)
     await rows().first().getByRole('button', { name: /^Restore/ }).click()
-    await visible(dialog().getByText('was deleted; a new one is made', { exact: false }))
-    assert.equal(await dialog().getByRole('radio').count(), 0)
+    await visible(dialog().getByText('The instance “Press 3 (retired)” was deleted.'))
+    assert.equal(await dialog().getByRole('radio').count(), 2)
+    assert.equal(await dialog().getByLabel('Into a new instance').isChecked(), true)
     await dialog().getByLabel('Name', { exact: true }).fill('Press 3')
     await button('Make the instance', dialog()).click()
     await visible(page.getByRole('heading', { name: 'Press 3', exact: true }))

@@ -1,4 +1,5 @@
 // Backups and their schedule as the dashboard sees them.
+import { randomUUID } from 'node:crypto'
 import { Refusal } from './http.mjs'
 import { backup as makeBackup } from './safetyState.mjs'
 import { instance as makeInstance } from './state.mjs'
@@ -7,7 +8,7 @@ const WRITE = ['owner', 'member']
 const TOTAL = 48_300_000
 const INSTALLATION = { enabled: true, schedule: '30 2 * * *', keep: { daily: 7, weekly: 4, monthly: 6 } }
 
-export function addBackups({ state, router, page, find, need, setStatus, later, STEP_MS, checkName, beginRestore }) {
+export function addBackups({ state, router, page, find, need, send, setStatus, later, STEP_MS, checkName, beginRestore }) {
   const now = () => new Date().toISOString()
   function instanceOf(user, id, ...roles) {
     const instance = find(state.instances, id, 'instance')
@@ -18,6 +19,12 @@ export function addBackups({ state, router, page, find, need, setStatus, later, 
     const backup = find(state.backups, id, 'backup')
     need(user, backup.projectId, ...roles)
     return backup
+  }
+  /** A new instance goes again when its data do not come. */
+  function takeBack(instance) {
+    state.instances = state.instances.filter((one) => one !== instance)
+    state.audit.unshift({ id: randomUUID(), at: now(), actor: { kind: 'system', id: null, name: 'restores' }, action: 'instance.delete', projectId: instance.projectId, target: { type: 'instance', id: instance.id, name: instance.name }, detail: { why: 'the data that it was made for did not come: the archive is damaged' }, address: null })
+    send(instance.projectId, 'deleted', { id: instance.id })
   }
   const newest = (items) => [...items].sort((a, b) => b.createdAt.localeCompare(a.createdAt))
 
@@ -95,6 +102,7 @@ export function addBackups({ state, router, page, find, need, setStatus, later, 
     const instance = makeInstance(projectId, name, subdomain, { engine: backup.engine, status: 'creating', startedAt: null, createdAt: now() })
     state.instances.push(instance)
     setStatus(instance, 'creating')
+    if (state.restoreEnds === 'nothing') later(STEP_MS, () => takeBack(instance))
     return [202, beginRestore(user, instance, source, () => {})]
   })
 

@@ -201,5 +201,5 @@ export function addInstances({ state, router, page, find, need, record }) {
     for (const timer of timers) clearTimeout(timer)
     for (const { response } of streams) response.end()
   }
-  return { setStatus, later, STEP_MS, checkName, close }
+  return { send, setStatus, later, STEP_MS, checkName, close }
 }

@@ -23,3 +23,17 @@ export const useAudit = (filter: MaybeRefOrGetter<AuditFilter>) =>
     initialPageParam: '',
     getNextPageParam: (page) => page.nextCursor ?? undefined,
   })
+
+const RECENT = 20
+
+/** Why Openflow itself deleted an instance, such as a new one whose data did not come; empty when a person did, or when it is not known. */
+export async function whyDeleted(projectId: string, instanceId: string): Promise<string> {
+  try {
+    const { items } = await ok(api.GET('/api/v1/audit', { params: { query: { projectId, action: 'instance.delete', limit: RECENT } } }))
+    const entry = items.find(({ target, actor }) => target.id === instanceId && actor.kind === 'system')
+    const { why } = (entry?.detail ?? {}) as { why?: unknown }
+    return typeof why === 'string' ? why : ''
+  } catch {
+    return '' // The deletion itself is told all the same.
+  }
+}

@@ -19,6 +19,11 @@ export function toast(message: string): void {
   show({ tone: 'ok', message, requestId: '' })
 }
 
+/** For what went wrong without anybody having pressed a button just now. */
+export function toastBad(message: string): void {
+  show({ tone: 'bad', message, requestId: '' })
+}
+
 /** For a refusal that has no better place, such as the one of a button in a list. */
 export function toastProblem(problem: Problem): void {
   const message = problem.detail ? `${problem.title}. ${problem.detail}` : problem.title
