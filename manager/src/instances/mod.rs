@@ -15,6 +15,7 @@ mod hostname;
 pub mod http;
 mod inside;
 mod launch;
+mod limits;
 mod model;
 mod names;
 mod reconcile;

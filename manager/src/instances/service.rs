@@ -16,7 +16,6 @@ use crate::{
     audit,
     crypto::KeyRing,
     db::{Changes, Db, Tx},
-    engines::Engine,
     identity::{Identity, Role},
     kernel::{Actor, Clock, InstanceId, Page, PageRequest, ProjectId, Secret, StackId, TemplateId},
     runtime::Runtime,
@@ -133,7 +132,7 @@ impl Instances {
         let stack = stacks::pick_ready(tx, Pick::from_choice(stack_id)).await?;
         let base = template.as_ref().map(|it| it.resources).unwrap_or_default();
         let resources = choices.resources.check()?.over(base);
-        self.check_limits(resources, stack.engine)?;
+        self.parts.settings.check_limits(resources, stack.engine)?;
         let env = Env::parse(choices.env, &Env::default())?;
         let now = self.now();
         let instance = Instance {
@@ -148,7 +147,7 @@ impl Instances {
             restart_wanted: 0,
             memory_mb: resources
                 .memory_mb
-                .unwrap_or_else(|| self.default_memory_mb(stack.engine)),
+                .unwrap_or_else(|| self.parts.settings.default_memory_mb(stack.engine)),
             cpus: resources.cpus.unwrap_or(self.parts.settings.cpus_default),
             webhook_access: WebhookAccess {
                 mode: WebhookMode::Open,
@@ -177,33 +176,6 @@ impl Instances {
             },
         };
         Ok((instance, inside))
-    }
-
-    /// What the operator says, or what the engine needs to be of use.
-    fn default_memory_mb(&self, engine: Engine) -> i32 {
-        let settings = &self.parts.settings;
-        let needed = engine.facts().memory_mb_default;
-        settings
-            .memory_mb_default
-            .max(needed.min(settings.memory_mb_max))
-    }
-
-    /// What the operator lets one instance have, and what the engine needs.
-    fn check_limits(&self, asked: Resources, engine: Engine) -> Result<(), Error> {
-        let settings = &self.parts.settings;
-        let (memory_mb, cpus) = (settings.memory_mb_max, settings.cpus_max);
-        let over = asked.memory_mb.is_some_and(|it| memory_mb < it)
-            || asked.cpus.is_some_and(|it| cpus < it);
-        if over {
-            return Err(Error::OverLimit { memory_mb, cpus });
-        }
-        let given = asked
-            .memory_mb
-            .unwrap_or_else(|| self.default_memory_mb(engine));
-        if given < engine.facts().memory_mb_min {
-            return Err(Error::TooLittleMemory(engine));
-        }
-        Ok(())
     }
 
     pub(super) async fn list(
@@ -298,7 +270,7 @@ impl Instances {
         }
         let resources = patch.resources.check()?;
         if resources != Resources::default() {
-            self.check_limits(resources, it.engine)?;
+            self.parts.settings.check_limits(resources, it.engine)?;
         }
         it.memory_mb = resources.memory_mb.unwrap_or(it.memory_mb);
         it.cpus = resources.cpus.unwrap_or(it.cpus);

@@ -10,6 +10,7 @@
 mod deploys;
 mod diff;
 mod error;
+mod fit;
 pub mod http;
 mod model;
 pub mod pipelines;
