@@ -152,7 +152,7 @@ fn report(config: &Config, manifest: &Manifest, keys: &Keys) {
     if !images.is_empty() {
         let images = images.join(", ");
         say(format!(
-            "\nIts instances need the images {images} (make images builds them)."
+            "\nIts instances need the images {images} (make images builds Node-RED's, make n8n that of n8n)."
         ));
     }
     say(
