@@ -22,7 +22,14 @@ const ROUTES = {
   '/openflow/modules': { POST: [postModule, MAX_SMALL_BYTES] },
 };
 
+const TOO_LARGE = `The workflows and credentials take more than ${MAX_CONTENT_BYTES} bytes.`;
+const SIZE = `SELECT
+  (SELECT COALESCE(SUM(LENGTH("nodes") + LENGTH("connections") + COALESCE(LENGTH("pinData"), 0)), 0) FROM "workflow_entity")
+  + (SELECT COALESCE(SUM(LENGTH("data")), 0) FROM "credentials_entity") AS "size"`;
+
 let isWriting = false;
+/** Whether something is being put in: what an editor saves meanwhile would undo part of it. */
+const isBusy = () => isWriting;
 
 const isOurs = (path) => Object.hasOwn(ROUTES, path);
 
@@ -45,9 +52,14 @@ async function handle(req, res, path) {
 
 /** Through n8n's own connection: a second SQLite in this process would drop the locks of the first when it closes the file. */
 async function getContent() {
-  const content = await dataSource().manager.transaction((trx) => readContent((sql) => trx.query(sql)));
+  const content = await dataSource().manager.transaction(async (trx) => {
+    // First: as objects it takes many times that, and the whole instance would end for want of memory.
+    const [{ size }] = await trx.query(SIZE);
+    if (Number(size) > MAX_CONTENT_BYTES) throw new Refused(413, TOO_LARGE);
+    return readContent((sql) => trx.query(sql));
+  });
   if (Buffer.byteLength(JSON.stringify(content)) > MAX_CONTENT_BYTES) {
-    throw new Refused(413, `The workflows and credentials take more than ${MAX_CONTENT_BYTES} bytes.`);
+    throw new Refused(413, TOO_LARGE);
   }
   return content;
 }
@@ -108,4 +120,4 @@ function collect(req, maxBytes) {
   });
 }
 
-module.exports = { handle, isOurs };
+module.exports = { handle, isOurs, isBusy };

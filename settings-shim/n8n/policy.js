@@ -13,6 +13,8 @@ const FLOW_ROOTS = new Set(['webhook', 'webhook-test', 'webhook-waiting', 'form'
 const NO_PAGES = new Set(['api', 'assets', 'chat', 'healthz', 'icons', 'metrics', 'openflow', 'rest', 'schemas', 'static', 'types', '.well-known']);
 const API = /^\/api\/v\d+\//;
 
+const CONTENT = /^\/rest\/(workflows|credentials|tags|variables)(\/|$)/;
+
 const VIEWERS = {
   title: 'Your role here is viewer',
   text: 'n8n has no way to let somebody look at workflows without changing them, so its editor is open to members and owners only. '
@@ -32,8 +34,9 @@ const ACCOUNTS = [
 /**
  * @param {() => Promise<string>} session n8n's session of the owner, see session.js
  * @param {boolean} admitsNobody whether n8n may sign in people by itself, beside Openflow
+ * @param {() => boolean} isBusy whether a snapshot is being put back
  */
-function createPolicy(session, admitsNobody) {
+function createPolicy(session, admitsNobody, isBusy = () => false) {
   return {
     admitsNobody,
     viewers: VIEWERS,
@@ -49,7 +52,7 @@ function createPolicy(session, admitsNobody) {
     isHarmless: () => false,
     isFrontDoor: (target) => target === '/rest/push',
     hide: (req) => removeCookies(req, SESSION_COOKIE),
-    answer: answerInstead,
+    answer: (req, res, target) => (isBusy() && answerBusy(req, res, target)) || answerInstead(req, res, target),
     guardAnswer(req, res, target, person) {
       keepSession(res);
       if (req.method === 'GET' && target === '/rest/login') namePerson(req, res, person);
@@ -66,6 +69,13 @@ function createPolicy(session, admitsNobody) {
 }
 
 const firstSegment = (target) => target.split('/')[1].toLowerCase();
+
+/** An editor that saves while a snapshot is being put back would put its own state over it. */
+function answerBusy(req, res, target) {
+  if (req.method === 'GET' || req.method === 'HEAD' || !CONTENT.test(target)) return false;
+  answerJson(req, res, 503, { code: 503, message: 'A snapshot is being put back. Reload this page in a moment to see it.' });
+  return true;
+}
 
 /** What a person asks that n8n must not answer. `target` is in lower case. */
 function answerInstead(req, res, target) {

@@ -27,8 +27,37 @@ const METRICS_PERIOD: Duration = Duration::from_secs(5);
 pub(super) struct BuiltInBroker {
     pub(super) broker: BuiltIn,
     address: SocketAddr,
-    threads: Runtime,
+    threads: Threads,
     listeners: Listeners,
+}
+
+/// Dropping a runtime waits for its threads, which an async thread must not:
+/// whatever fails after its start is to be said, and not to end in a panic.
+struct Threads(Option<Runtime>);
+
+impl Threads {
+    fn start() -> std::io::Result<Self> {
+        let threads = tokio::runtime::Builder::new_multi_thread()
+            .thread_name("mqtt")
+            .enable_all()
+            .build()?;
+        Ok(Self(Some(threads)))
+    }
+
+    /// # Errors
+    /// Never before it is dropped.
+    fn handle(&self) -> anyhow::Result<Handle> {
+        let threads = self.0.as_ref().context("the broker's threads have ended")?;
+        Ok(threads.handle().clone())
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        if let Some(threads) = self.0.take() {
+            threads.shutdown_background();
+        }
+    }
 }
 
 impl BuiltInBroker {
@@ -39,10 +68,8 @@ impl BuiltInBroker {
     /// cannot be used.
     pub(super) async fn start(settings: &Settings, on: &Foundation) -> anyhow::Result<Self> {
         let config = &settings.config;
-        let threads = tokio::runtime::Builder::new_multi_thread()
-            .thread_name("mqtt")
-            .enable_all()
-            .build()?;
+        let threads = Threads::start()?;
+        let on_threads = threads.handle()?;
         let mqtt = &config.mqtt;
         let plain = bind(mqtt.listen, "--mqtt-listen").await?;
         let address = plain.local_addr()?;
@@ -50,7 +77,7 @@ impl BuiltInBroker {
         let (opening, on) = (broker_settings(config), on.clone());
         let credentials = on.credentials.clone();
         let open = async move { BuiltIn::open(opening, &on).await };
-        let broker = threads.spawn(open).await?;
+        let broker = on_threads.spawn(open).await?;
         let broker = broker.with_context(|| {
             format!(
                 "the MQTT broker cannot use {}",
@@ -61,9 +88,9 @@ impl BuiltInBroker {
             broker: broker.core().clone(),
             credentials,
             stop: CancellationToken::new(),
-            threads: threads.handle().clone(),
+            threads: on_threads.clone(),
         };
-        threads.spawn(measure(broker.core().clone(), listeners.stop.clone()));
+        on_threads.spawn(measure(broker.core().clone(), listeners.stop.clone()));
         listeners.serve(plain, Transport::Tcp);
         listeners.serve(websocket, Transport::WebSocket);
         if mqtt.listen_tls.is_some() || mqtt.listen_wss.is_some() {
@@ -92,12 +119,11 @@ impl BuiltInBroker {
     pub(super) async fn stop(self) {
         self.listeners.stop.cancel();
         let core = self.broker.core().clone();
-        let shutdown = self.threads.spawn(core.shutdown());
+        let shutdown = self.listeners.threads.spawn(core.shutdown());
         if tokio::time::timeout(STOP_TIMEOUT, shutdown).await.is_err() {
             tracing::warn!("the MQTT broker did not end in time; clients connect again anyway");
         }
-        // Not dropped: that would block this thread.
-        self.threads.shutdown_background();
+        drop(self.threads);
     }
 }
 

@@ -55,6 +55,12 @@ pub struct ProxyConfig {
 
 impl ProxyConfig {
     pub(super) fn check(&self) -> Result<(), String> {
+        if self.redirect_https && self.listen_tls.is_none() && self.trusted_proxies.is_empty() {
+            return Err(
+                "--redirect-https leads to HTTPS, and nobody serves it: set --proxy-listen-tls, or name the proxy that does in --trusted-proxies"
+                    .to_owned(),
+            );
+        }
         if self.listen_tls.is_some() {
             self.check_certificate("HTTPS")?;
         }

@@ -79,6 +79,8 @@ pub struct Facts {
     pub start_cpus: f64,
     /// It is up without its flows for at most so long, unless they never start.
     pub flows_wait: Duration,
+    /// It can start without its flows (`OPENFLOW_SAFE_MODE`).
+    pub has_safe_mode: bool,
     /// A restore is handed to it while it runs ([`super::HandedOver`]).
     pub restores_running: bool,
     /// The program in its images that tries out a copy of its data, and what

@@ -30,6 +30,8 @@ pub(super) struct Wanted<'a> {
     pub(super) awaits_data: bool,
     /// A backup holds it still.
     pub(super) frozen: bool,
+    /// The engine can start without its flows.
+    pub(super) has_safe_mode: bool,
 }
 
 /// What to do next. Doing it twice does no harm.
@@ -178,11 +180,15 @@ pub(super) fn count_crashes(
     }
     seen.crash_count = seen.crash_count.saturating_add(new);
     seen.last_crash_at = Some(now);
-    if !seen.safe_mode && CRASHES_TO_SAFE_MODE <= seen.crash_count {
+    if wanted.has_safe_mode && !seen.safe_mode && CRASHES_TO_SAFE_MODE <= seen.crash_count {
         seen.safe_mode = true;
         return CrashVerdict::EnterSafeMode;
     }
-    if seen.safe_mode && CRASHES_TO_GIVE_UP <= seen.crash_count {
+    let bearable = match wanted.has_safe_mode {
+        true => CRASHES_TO_GIVE_UP,
+        false => CRASHES_TO_SAFE_MODE,
+    };
+    if bearable <= seen.crash_count {
         seen.retry_at = Some(now + GIVE_UP_PAUSE);
         return CrashVerdict::GiveUp;
     }

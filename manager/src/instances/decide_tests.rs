@@ -38,6 +38,7 @@ fn wanted(desired: Desired) -> Wanted<'static> {
         held_down: false,
         awaits_data: false,
         frozen: false,
+        has_safe_mode: true,
     }
 }
 
@@ -252,4 +253,23 @@ fn a_container_that_was_stopped_on_purpose_did_not_crash() {
         count_crashes(&wanted(Desired::Stopped), &mut seen, &it, at(0)),
         CrashVerdict::None
     );
+}
+
+#[test]
+fn without_a_safe_mode_it_is_stopped_for_a_while() {
+    let it = Wanted {
+        has_safe_mode: false,
+        ..wanted(Desired::Running)
+    };
+    let mut seen = Seen::new();
+    seen.status = Status::Running;
+    let crashed = |restart_count| Observed {
+        restart_count,
+        ..observed(ContainerState::Running)
+    };
+    let four = count_crashes(&it, &mut seen, &crashed(4), at(1000));
+    assert_eq!(four, CrashVerdict::Counted);
+    let five = count_crashes(&it, &mut seen, &crashed(5), at(1001));
+    assert_eq!(five, CrashVerdict::GiveUp);
+    assert!(!seen.safe_mode && seen.retry_at.is_some());
 }

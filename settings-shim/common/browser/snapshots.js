@@ -99,7 +99,11 @@
       ], 'warning');
     }
 
+    // A second click on the way to the dialog's end would ask twice.
+    let isRollingBack = false;
     async function rollBack(snapshot) {
+      if (isRollingBack) return;
+      isRollingBack = true;
       const step = element('span', {}, stepOf('preparing'));
       const progress = editor.dialog('Rolling back', element('div', {},
         element('p', {}, element('strong', {}, `Rolling back to “${titleOf(snapshot)}”`)),
@@ -109,6 +113,7 @@
         await follow(id, (state) => { step.textContent = stepOf(state); });
         editor.reload();
       } catch (error) {
+        isRollingBack = false;
         progress.close();
         if (error.status === 0) fail('The connection was lost', 'Nobody knows yet whether the rollback happens. Reload this page to see what is there now.');
         else fail(error.title ?? 'The rollback did not happen', error.message);

@@ -87,7 +87,9 @@ export interface Protection {
  * listed as good. A warning comes before a lesser one.
  */
 export function protection(backups: readonly Backup[], policy: BackupPolicy | undefined, now: Date): Protection {
-  const good = backups.find(({ status }) => status === 'good')
+  // What somebody uploaded says nothing of how old the data are.
+  const good = backups.find(({ status, trigger, archive, offsite }) =>
+    status === 'good' && trigger !== 'upload' && (archive === 'here' || offsite.status === 'done'))
   const refuted = good?.verification.status === 'failed'
   if (refuted) {
     return { tone: 'bad', title: 'The last backup did not pass its verification.', detail: good.verification.detail || 'Make a new one and verify it.' }

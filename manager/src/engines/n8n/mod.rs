@@ -60,6 +60,7 @@ static FACTS: Facts = Facts {
     start_cpus: 2.0,
     // Webhooks answer 404 until their workflows are active.
     flows_wait: Duration::from_secs(30),
+    has_safe_mode: false,
     restores_running: true,
     rehearsal: ["node", "/opt/openflow/n8n/rehearse.js"],
     rehearsal_memory_mb_min: 768,

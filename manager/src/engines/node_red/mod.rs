@@ -47,6 +47,7 @@ static FACTS: Facts = Facts {
     start_cpus: 1.0,
     // With missing node types the flows never start.
     flows_wait: Duration::from_secs(3),
+    has_safe_mode: true,
     restores_running: false,
     rehearsal: ["node", "/opt/openflow/node-red/rehearse.js"],
     rehearsal_memory_mb_min: 384,

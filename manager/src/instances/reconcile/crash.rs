@@ -75,9 +75,12 @@ impl Reconciler {
                 ));
             }
             CrashVerdict::GiveUp => {
+                let how = match look.seen.safe_mode {
+                    true => "Crashes in safe mode, too".to_owned(),
+                    false => format!("Crashed {count} times in a row"),
+                };
                 look.seen.detail = Some(format!(
-                    "Crashes in safe mode, too ({reason}); stopped, next try in five minutes. \
-                     Restart it to try at once.{lines}"
+                    "{how} ({reason}); stopped, next try in five minutes. Restart it to try at once.{lines}"
                 ));
                 self.instances.parts.runtime.stop(look.row.id).await?;
             }
@@ -147,7 +150,13 @@ impl Reconciler {
         };
         let mut kept: Vec<String> = Vec::new();
         while let Some(Ok(line)) = lines.next().await {
-            let text = String::from_utf8_lossy(&line).trim_end().to_owned();
+            // What is to be shown and stored holds no control characters.
+            let plain = |c: char| if c.is_control() { ' ' } else { c };
+            let text: String = String::from_utf8_lossy(&line)
+                .trim_end()
+                .chars()
+                .map(plain)
+                .collect();
             if !text.is_empty() {
                 kept.push(text);
             }

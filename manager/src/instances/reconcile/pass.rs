@@ -73,6 +73,7 @@ impl Reconciler {
             held_down: look.row.is_held_down(),
             awaits_data: look.row.awaits_data,
             frozen: self.is_frozen(&look.row),
+            has_safe_mode: look.row.engine.facts().has_safe_mode,
         };
         if let Some(observed) = &observed
             && !decide::is_replaced(&wanted, &look.seen, observed)
