@@ -75,8 +75,14 @@ impl Instances {
             drop(folder);
             ended
         });
-        let ended = watched.await;
-        Ok(ended.map_err(|error| Error::DataFolder(error.to_string()))??)
+        match watched.await {
+            Ok(ended) => Ok(ended?),
+            // As if it had been called: whoever asked says that it fell.
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(error) => Err(Error::DataFolder(error.to_string())),
+            },
+        }
     }
 
     /// As the instance is, but for the tokens, so that a copy never speaks as
