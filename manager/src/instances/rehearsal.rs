@@ -154,7 +154,8 @@ impl Instances {
     }
 }
 
-async fn blocking<T: Send + 'static>(
+/// Work on files, off the async threads.
+pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> Result<T, Error> {
     tokio::task::spawn_blocking(work)

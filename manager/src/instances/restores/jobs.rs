@@ -1,11 +1,11 @@
-use std::{io, time::Duration};
+use std::time::Duration;
 
 use chrono::TimeDelta;
 use openflow_archive::remove_tree;
 
 use super::{store, swap};
 use crate::{
-    instances::{Error, Instances},
+    instances::{Error, Instances, rehearsal::blocking},
     jobs::Job,
 };
 
@@ -51,14 +51,4 @@ impl Job for CleanUp {
         }
         Ok(())
     }
-}
-
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> io::Result<T> + Send + 'static,
-) -> Result<T, Error> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(io::Error::other)
-        .flatten()
-        .map_err(|error| Error::DataFolder(error.to_string()))
 }
