@@ -2,6 +2,7 @@
 //! the data of one that stands still: to try a copy out, to read, to rekey.
 use std::{io, path::PathBuf, time::Duration};
 
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::{Desired, Error, Instances, inside, secrets::SecretFile, spec, store};
@@ -14,7 +15,18 @@ use crate::{
 };
 
 const CPUS: f64 = 1.0;
-const REHEARSAL_LIMIT: Duration = Duration::from_secs(15 * 60);
+/// Longer, nothing runs that runs once.
+pub(super) const RUN_LIMIT_MAX: Duration = Duration::from_secs(15 * 60);
+/// What is older was left by a killed manager: no run takes so long, nor do the
+/// hosts' clocks differ so much.
+const LEFT_OVER_AGE: Duration = Duration::from_secs(2 * RUN_LIMIT_MAX.as_secs());
+
+/// What is run once, and with what.
+pub(super) struct Run {
+    pub(super) command: Vec<String>,
+    pub(super) secrets: Vec<SecretFile>,
+    pub(super) limit: Duration,
+}
 
 /// A copy of a data folder, as it was put aside.
 #[derive(Clone, Debug)]
@@ -31,47 +43,63 @@ pub struct DataCopy {
 impl Instances {
     /// Starts the copy's engine without network, in safe mode, with the
     /// instance's image and environment (the default image when it is gone),
-    /// and says how the rehearsal ended. Takes at most some minutes.
-    pub async fn rehearse(&self, copy: DataCopy) -> Result<Ended, Error> {
+    /// and says how the rehearsal ended; `None` when `stop` came first. Takes
+    /// at most some minutes.
+    pub async fn rehearse(
+        &self,
+        copy: DataCopy,
+        stop: &CancellationToken,
+    ) -> Result<Option<Ended>, Error> {
         let kind = copy.engine.kind();
-        let command = kind.facts().rehearsal.map(str::to_owned).to_vec();
-        let secrets = kind.secret_files(&copy.credential_secret);
-        self.run_once(copy, command, secrets, REHEARSAL_LIMIT).await
+        let run = Run {
+            command: kind.facts().rehearsal.map(str::to_owned).to_vec(),
+            secrets: kind.secret_files(&copy.credential_secret),
+            limit: RUN_LIMIT_MAX,
+        };
+        self.run_once(copy, run, stop).await
     }
 
-    /// Removes what killed managers left of containers that run once. Nobody
-    /// else runs one while this is called.
+    /// Removes what killed managers left of containers that run once. Those of
+    /// other managers, which run now, stay.
     pub async fn sweep_rehearsals(&self) -> Result<(), Error> {
-        self.parts.runtime.sweep_rehearsals().await?;
+        let at = self.now() - LEFT_OVER_AGE;
+        self.parts.runtime.sweep_rehearsals(at).await?;
         let secrets = self.secrets.clone();
-        blocking(move || secrets.sweep()).await
+        blocking(move || secrets.sweep(at)).await
     }
 
-    /// Runs `command` in a throwaway container of the instance's image, without
-    /// network, the copy at `/data`.
+    /// Runs a program in a throwaway container of the instance's image, without
+    /// network, the copy at `/data`. `None` when `stop` came before its end.
     pub(super) async fn run_once(
         &self,
         copy: DataCopy,
-        command: Vec<String>,
-        secrets: Vec<SecretFile>,
-        limit: Duration,
-    ) -> Result<Ended, Error> {
+        run: Run,
+        stop: &CancellationToken,
+    ) -> Result<Option<Ended>, Error> {
         let mut once = match self.as_the_instance(&copy).await? {
             Some(once) => once,
             None => self.as_none(&copy).await?,
         };
         let folders = self.secrets.clone();
-        let folder = match secrets.is_empty() {
+        let folder = match run.secrets.is_empty() {
             true => None,
-            false => Some(blocking(move || folders.once(&secrets)).await?),
+            false => Some(blocking(move || folders.once(&run.secrets)).await?),
         };
-        once.command = command;
-        once.limit = limit;
+        once.command = run.command;
+        once.limit = run.limit.min(RUN_LIMIT_MAX);
         once.secrets_dir = folder.as_ref().map(|it| it.path().to_owned());
         // Whoever asked may hang up: the container is watched to its end.
-        let runtime = self.parts.runtime.clone();
+        let (runtime, stop) = (self.parts.runtime.clone(), stop.clone());
         let watched = tokio::spawn(async move {
-            let ended = runtime.run_once(&once).await;
+            let ended = tokio::select! {
+                ended = runtime.run_once(&once) => ended.map(Some),
+                () = stop.cancelled() => {
+                    if let Err(error) = runtime.end_run(once.id).await {
+                        tracing::warn!(%error, "a throwaway container is left to be swept: {error}");
+                    }
+                    Ok(None)
+                }
+            };
             drop(folder);
             ended
         });
@@ -149,7 +177,7 @@ impl Instances {
             data_dir: copy.folder.clone(),
             secrets_dir: None,
             user: self.folders.owner(),
-            limit: REHEARSAL_LIMIT,
+            limit: RUN_LIMIT_MAX,
         }
     }
 }

@@ -2,8 +2,13 @@
 use std::{io, net::SocketAddr, path::Path, time::Duration};
 
 use async_trait::async_trait;
+use tokio_util::sync::CancellationToken;
 
-use super::{DataCopy, Error, Instance, Instances, Status, inside, model::Inside};
+use super::{
+    DataCopy, Error, Instance, Instances, Status, inside,
+    model::Inside,
+    rehearsal::{RUN_LIMIT_MAX, Run},
+};
 use crate::{
     engines::{Admin, OneShot, ReadError, Sealed, Site},
     kernel::{InstanceId, Secret},
@@ -11,7 +16,6 @@ use crate::{
 
 /// Less than a request waits for its answer.
 const READ_LIMIT: Duration = Duration::from_secs(45);
-const REKEY_LIMIT: Duration = Duration::from_secs(15 * 60);
 
 impl Instances {
     /// What the instance holds now, read while it runs on or stands still.
@@ -120,7 +124,7 @@ impl OneShot for Once<'_> {
         secrets: Vec<(&'static str, Secret)>,
     ) -> Result<(Option<i64>, String), String> {
         let (of, limit) = match &self.of {
-            Of::Copy(copy) => (copy.clone(), REKEY_LIMIT),
+            Of::Copy(copy) => (copy.clone(), RUN_LIMIT_MAX),
             Of::Instance(it) => {
                 let copy = self.instances.copy_of(it).await;
                 (copy.map_err(|error| error.to_string())?, READ_LIMIT)
@@ -130,8 +134,15 @@ impl OneShot for Once<'_> {
             folder: folder.to_owned(),
             ..of
         };
-        let ended = self.instances.run_once(copy, command, secrets, limit);
+        let run = Run {
+            command,
+            secrets,
+            limit,
+        };
+        let never = CancellationToken::new();
+        let ended = self.instances.run_once(copy, run, &never);
         let ended = ended.await.map_err(|error| error.to_string())?;
+        let ended = ended.unwrap_or_default();
         Ok((ended.exit_code, ended.stderr))
     }
 }

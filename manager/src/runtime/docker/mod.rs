@@ -23,6 +23,7 @@ use std::{
 use async_trait::async_trait;
 use bollard::{API_DEFAULT_VERSION, Docker, errors::Error as EngineError};
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use futures_util::stream::BoxStream;
 use ipnet::IpNet;
 use uuid::Uuid;
@@ -31,7 +32,7 @@ use super::{
     ContainerSpec, Ended, Error, Image, Isolation, NetworkInfo, Observed, Probe, Rehearsal,
     Runtime, RuntimeEvent, Stats, probe,
 };
-use crate::kernel::InstanceId;
+use crate::kernel::{InstanceId, drawn_before};
 
 /// Goes behind every log filter: the engine's client logs the bodies of its
 /// requests, and with them the instances' secrets, at finer levels.
@@ -272,8 +273,12 @@ impl Runtime for DockerRuntime {
         self.run_container_once(rehearsal).await
     }
 
-    async fn sweep_rehearsals(&self) -> Result<(), Error> {
-        self.remove_rehearsals().await
+    async fn end_run(&self, id: Uuid) -> Result<(), Error> {
+        self.remove_rehearsals(|it| it == id).await
+    }
+
+    async fn sweep_rehearsals(&self, at: DateTime<Utc>) -> Result<(), Error> {
+        self.remove_rehearsals(|it| drawn_before(it, at)).await
     }
 
     async fn events(&self) -> Result<BoxStream<'static, RuntimeEvent>, Error> {
