@@ -26,6 +26,9 @@ pub(super) struct Run {
     pub(super) command: Vec<String>,
     pub(super) secrets: Vec<SecretFile>,
     pub(super) limit: Duration,
+    /// With the variables that the instance's people set, `NODE_OPTIONS` among
+    /// them: what it names may load code of theirs.
+    pub(super) own_variables: bool,
 }
 
 /// A copy of a data folder, as it was put aside.
@@ -55,6 +58,7 @@ impl Instances {
             command: kind.facts().rehearsal.map(str::to_owned).to_vec(),
             secrets: kind.secret_files(&copy.credential_secret),
             limit: RUN_LIMIT_MAX,
+            own_variables: true,
         };
         self.run_once(copy, run, stop).await
     }
@@ -76,7 +80,7 @@ impl Instances {
         run: Run,
         stop: &CancellationToken,
     ) -> Result<Option<Ended>, Error> {
-        let mut once = match self.as_the_instance(&copy).await? {
+        let mut once = match self.as_the_instance(&copy, run.own_variables).await? {
             Some(once) => once,
             None => self.as_none(&copy).await?,
         };
@@ -115,7 +119,11 @@ impl Instances {
 
     /// As the instance is, but for the tokens, so that a copy never speaks as
     /// its instance; `None` when it is gone or going.
-    async fn as_the_instance(&self, copy: &DataCopy) -> Result<Option<Rehearsal>, Error> {
+    async fn as_the_instance(
+        &self,
+        copy: &DataCopy,
+        own_variables: bool,
+    ) -> Result<Option<Rehearsal>, Error> {
         let mut tx = self.parts.db.begin_system().await?;
         let it = store::get(&mut tx, copy.instance).await?;
         let Some(it) = it.filter(|it| it.desired != Desired::Absent) else {
@@ -124,6 +132,9 @@ impl Instances {
         let mut inside = inside::get(&mut tx, &self.parts.keys, it.id).await?;
         let stack = stacks::find(&mut tx, it.stack).await?;
         drop(tx);
+        if !own_variables {
+            inside.env = stacks::Env::default();
+        }
         inside.keys.magic_token = Secret::new(random_token());
         inside.keys.mqtt_password = Secret::new(random_token());
         inside.keys.credential_secret = copy.credential_secret.clone();

@@ -1,9 +1,13 @@
 //! What runs once in an instance's image.
-use openflow_manager::runtime::{Moment, Op};
+use std::fs;
+
+use openflow_manager::runtime::{Ended, Moment, Op, Rehearsal};
 use serde_json::json;
 use sqlx::PgPool;
 
 use crate::support::instances::{Bench, It, eventually};
+
+const CONTENT: &str = r#"{"format":1,"version":"2.0.0","workflows":[],"credentials":[],"tags":[],"variables":[],"modules":[]}"#;
 
 async fn n8n(bench: &Bench) -> It {
     let stack = bench.made_stack("n8n", "openflow/n8n:1", "ready").await;
@@ -16,6 +20,35 @@ async fn n8n(bench: &Bench) -> It {
         .await;
     bench.until(&it, "running").await;
     it
+}
+
+/// As the image's program does.
+fn write_content(it: &Rehearsal) -> Ended {
+    let name = it.command[2].split(">/data/").nth(1).unwrap();
+    fs::write(it.data_dir.join(name), CONTENT).unwrap();
+    Ended {
+        exit_code: Some(0),
+        ..Ended::default()
+    }
+}
+
+#[sqlx::test(migrator = "openflow_manager::db::MIGRATOR")]
+async fn what_is_read_of_a_stopped_one_is_read_without_the_variables_of_its_people(pool: PgPool) {
+    let bench = Bench::new(pool).await;
+    let it = n8n(&bench).await;
+    assert_eq!(bench.env_of(&it, "COLOR").as_deref(), Some("red"));
+    bench.ask(&it, "stop", "stopped").await;
+    bench.runtime.set_rehearsals(|it| Ok(write_content(it)));
+    bench
+        .post(&it.path("snapshots"), json!({"name": "First"}))
+        .await
+        .expect(201);
+    let runs = bench.runtime.rehearsals();
+    let env = &runs[0].env;
+    assert!(env.contains_key("OPENFLOW_MEMORY_MB"));
+    assert!(!env.contains_key("COLOR"));
+    let options = env.get("NODE_OPTIONS").map(|it| it.expose().to_owned());
+    assert!(!options.unwrap_or_default().contains("mine"));
 }
 
 #[sqlx::test(migrator = "openflow_manager::db::MIGRATOR")]
