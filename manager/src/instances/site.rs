@@ -40,7 +40,16 @@ impl Instances {
         let (kind, key) = (it.engine.kind(), &inside.keys.credential_secret);
         let first = kind.first_files(inside.flows.as_ref(), key);
         self.folders.ensure(it.id, first).await?;
-        let (secrets, files, id) = (self.secrets.clone(), kind.secret_files(key), it.id);
+        self.ensure_secrets(it, inside).await
+    }
+
+    /// Writes the secret files, without which a container does not start.
+    pub(super) async fn ensure_secrets(&self, it: &Instance, inside: &Inside) -> io::Result<()> {
+        let files = it
+            .engine
+            .kind()
+            .secret_files(&inside.keys.credential_secret);
+        let (secrets, id) = (self.secrets.clone(), it.id);
         if files.is_empty() {
             return Ok(());
         }

@@ -1,5 +1,6 @@
-//! What runs once in an instance's image.
-use std::fs;
+//! What runs once in an instance's image, and the files that only a container
+//! gets to see.
+use std::{fs, path::PathBuf};
 
 use openflow_manager::runtime::{Ended, Moment, Op, Rehearsal};
 use serde_json::json;
@@ -30,6 +31,10 @@ fn write_content(it: &Rehearsal) -> Ended {
         exit_code: Some(0),
         ..Ended::default()
     }
+}
+
+fn secrets(bench: &Bench, it: &It) -> PathBuf {
+    bench.t.data.path().join("secrets").join(it.id.to_string())
 }
 
 #[sqlx::test(migrator = "openflow_manager::db::MIGRATOR")]
@@ -79,4 +84,24 @@ async fn what_one_manager_runs_a_new_leader_leaves_alone(pool: PgPool) {
         () = leading => {}
     }
     assert_eq!(bench.runtime.runs_under_way().len(), 1);
+}
+
+#[sqlx::test(migrator = "openflow_manager::db::MIGRATOR")]
+async fn secret_files_that_were_lost_are_there_again_at_the_next_start(pool: PgPool) {
+    let bench = Bench::new(pool).await;
+    let it = n8n(&bench).await;
+    let key = secrets(&bench, &it).join("encryption_key");
+    let before = fs::read(&key).unwrap();
+    // As after a restart of the host, whose data came from elsewhere.
+    let made = bench.runtime.count(Op::Create, it.key());
+    fs::remove_dir_all(bench.t.data.path().join("secrets")).unwrap();
+    bench.runtime.kill(it.key());
+    eventually("it is started again", async || {
+        let started = bench.runtime.count(Op::Start, it.key());
+        (1 < started).then_some(())
+    })
+    .await;
+    assert_eq!(fs::read(&key).unwrap(), before);
+    assert_eq!(bench.runtime.count(Op::Create, it.key()), made);
+    bench.until(&it, "running").await;
 }
