@@ -2,19 +2,38 @@
 //! the data of one that stands still: to try a copy out, to read, to rekey.
 use std::{io, path::PathBuf, time::Duration};
 
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::{Desired, Error, Instances, inside, secrets::SecretFile, spec, store};
 use crate::{
     crypto::random_token,
-    engines::{Engine, Surroundings},
-    kernel::{InstanceId, Secret},
+    databases::Login,
+    engines::{Engine, Storage, Surroundings},
+    kernel::{InstanceId, Secret, drawn_before},
     runtime::{Ended, Rehearsal},
     stacks::{self, Pick},
 };
 
 const CPUS: f64 = 1.0;
+/// Longer, nothing runs that runs once.
+pub(super) const RUN_LIMIT_MAX: Duration = Duration::from_secs(60 * 60);
 const REHEARSAL_LIMIT: Duration = Duration::from_secs(15 * 60);
+/// What is older was left by a killed manager: no run takes so long, nor do the
+/// hosts' clocks differ so much.
+const LEFT_OVER_AGE: Duration = Duration::from_secs(2 * RUN_LIMIT_MAX.as_secs());
+
+/// What is run once, and with what.
+pub(super) struct Run {
+    pub(super) command: Vec<String>,
+    pub(super) secrets: Vec<SecretFile>,
+    pub(super) limit: Duration,
+    /// Of the database that it gets into, without network all the same.
+    pub(super) login: Option<Login>,
+    /// With the variables that the instance's people set, `NODE_OPTIONS` among
+    /// them: what it names may load code of theirs.
+    pub(super) own_variables: bool,
+}
 
 /// A copy of a data folder, as it was put aside.
 #[derive(Clone, Debug)]
@@ -22,6 +41,9 @@ pub struct DataCopy {
     /// Whose it is; it may be gone by now.
     pub instance: InstanceId,
     pub engine: Engine,
+    /// Where the engine keeps its data; of a database there is a dump in the
+    /// folder.
+    pub storage: Storage,
     /// Belongs to [`Instances::data_owner`].
     pub folder: PathBuf,
     /// Encrypts the engine's own credentials file.
@@ -31,47 +53,87 @@ pub struct DataCopy {
 impl Instances {
     /// Starts the copy's engine without network, in safe mode, with the
     /// instance's image and environment (the default image when it is gone),
-    /// and says how the rehearsal ended. Takes at most some minutes.
-    pub async fn rehearse(&self, copy: DataCopy) -> Result<Ended, Error> {
+    /// and says how the rehearsal ended; `None` when `stop` came first. Takes
+    /// at most some minutes.
+    pub async fn rehearse(
+        &self,
+        copy: DataCopy,
+        stop: &CancellationToken,
+    ) -> Result<Option<Ended>, Error> {
         let kind = copy.engine.kind();
-        let command = kind.facts().rehearsal.map(str::to_owned).to_vec();
-        let secrets = kind.secret_files(&copy.credential_secret);
-        self.run_once(copy, command, secrets, REHEARSAL_LIMIT).await
+        let databases = &self.parts.databases;
+        let trial = match copy.storage {
+            Storage::Files => None,
+            Storage::Postgres => Some(databases.trial().await?),
+        };
+        let run = Run {
+            command: kind.facts().rehearsal.map(str::to_owned).to_vec(),
+            secrets: kind.secret_files(&copy.credential_secret),
+            limit: REHEARSAL_LIMIT,
+            login: trial.clone(),
+            own_variables: true,
+        };
+        let ended = self.run_once(copy, run, stop).await;
+        if let Some(trial) = trial
+            && let Err(error) = databases.remove(&trial).await
+        {
+            tracing::warn!(%error, "a throwaway database is left to be swept: {error}");
+        }
+        ended
     }
 
-    /// Removes what killed managers left of containers that run once. Nobody
-    /// else runs one while this is called.
+    /// Removes what killed managers left of containers that run once. Those of
+    /// other managers, which run now, stay.
     pub async fn sweep_rehearsals(&self) -> Result<(), Error> {
-        self.parts.runtime.sweep_rehearsals().await?;
+        let at = self.now() - LEFT_OVER_AGE;
+        self.parts.runtime.sweep_rehearsals(at).await?;
         let secrets = self.secrets.clone();
-        blocking(move || secrets.sweep()).await
+        blocking(move || secrets.sweep(at)).await?;
+        let is_old = |id| drawn_before(id, at);
+        Ok(self.parts.databases.sweep(is_old).await?)
     }
 
-    /// Runs `command` in a throwaway container of the instance's image, without
-    /// network, the copy at `/data`.
+    /// Runs a program in a throwaway container of the instance's image, without
+    /// network, the copy at `/data`. `None` when `stop` came before its end.
     pub(super) async fn run_once(
         &self,
         copy: DataCopy,
-        command: Vec<String>,
-        secrets: Vec<SecretFile>,
-        limit: Duration,
-    ) -> Result<Ended, Error> {
-        let mut once = match self.as_the_instance(&copy).await? {
+        run: Run,
+        stop: &CancellationToken,
+    ) -> Result<Option<Ended>, Error> {
+        let mut once = match self.as_the_instance(&copy, run.own_variables).await? {
             Some(once) => once,
             None => self.as_none(&copy).await?,
         };
+        let mut secrets = run.secrets;
+        if let Some(login) = &run.login {
+            secrets.extend(self.relayed_file(copy.engine, login)?);
+        }
         let folders = self.secrets.clone();
         let folder = match secrets.is_empty() {
             true => None,
             false => Some(blocking(move || folders.once(&secrets)).await?),
         };
-        once.command = command;
-        once.limit = limit;
+        let relay = match (&folder, &run.login) {
+            (Some(folder), Some(_)) => Some(self.parts.databases.relay(folder.path())?),
+            _ => None,
+        };
+        once.command = run.command;
+        once.limit = run.limit.min(RUN_LIMIT_MAX);
         once.secrets_dir = folder.as_ref().map(|it| it.path().to_owned());
         // Whoever asked may hang up: the container is watched to its end.
-        let runtime = self.parts.runtime.clone();
+        let (runtime, stop) = (self.parts.runtime.clone(), stop.clone());
         let watched = tokio::spawn(async move {
-            let ended = runtime.run_once(&once).await;
+            let ended = tokio::select! {
+                ended = runtime.run_once(&once) => ended.map(Some),
+                () = stop.cancelled() => {
+                    if let Err(error) = runtime.end_run(once.id).await {
+                        tracing::warn!(%error, "a throwaway container is left to be swept: {error}");
+                    }
+                    Ok(None)
+                }
+            };
+            drop(relay);
             drop(folder);
             ended
         });
@@ -87,7 +149,11 @@ impl Instances {
 
     /// As the instance is, but for the tokens, so that a copy never speaks as
     /// its instance; `None` when it is gone or going.
-    async fn as_the_instance(&self, copy: &DataCopy) -> Result<Option<Rehearsal>, Error> {
+    async fn as_the_instance(
+        &self,
+        copy: &DataCopy,
+        own_variables: bool,
+    ) -> Result<Option<Rehearsal>, Error> {
         let mut tx = self.parts.db.begin_system().await?;
         let it = store::get(&mut tx, copy.instance).await?;
         let Some(it) = it.filter(|it| it.desired != Desired::Absent) else {
@@ -96,6 +162,9 @@ impl Instances {
         let mut inside = inside::get(&mut tx, &self.parts.keys, it.id).await?;
         let stack = stacks::find(&mut tx, it.stack).await?;
         drop(tx);
+        if !own_variables {
+            inside.env = stacks::Env::default();
+        }
         inside.keys.magic_token = Secret::new(random_token());
         inside.keys.mqtt_password = Secret::new(random_token());
         inside.keys.credential_secret = copy.credential_secret.clone();
@@ -110,7 +179,8 @@ impl Instances {
 
     async fn as_none(&self, copy: &DataCopy) -> Result<Rehearsal, Error> {
         let mut tx = self.parts.db.begin_system().await?;
-        let stack = stacks::pick_ready(&mut tx, Pick::DefaultOf(copy.engine)).await?;
+        let stack =
+            stacks::pick_ready(&mut tx, Pick::DefaultFor(copy.engine, copy.storage)).await?;
         let id = copy.instance.to_string();
         let env = [
             ("OPENFLOW_INSTANCE_ID", id.as_str()),

@@ -8,9 +8,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use crate::kernel::{InstanceId, Secret};
+use crate::kernel::{InstanceId, Secret, drawn_before};
 
 const ONCE: &str = ".once-";
 
@@ -54,15 +55,19 @@ impl SecretFolders {
         Ok(folder)
     }
 
-    /// Removes what a killed manager left of [`SecretFolders::once`]. Blocks.
-    pub(super) fn sweep(&self) -> io::Result<()> {
+    /// Removes what a killed manager left of [`SecretFolders::once`] before
+    /// that time. Blocks.
+    pub(super) fn sweep(&self, at: DateTime<Utc>) -> io::Result<()> {
         let entries = match fs::read_dir(&self.root) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
             other => other?,
         };
         for entry in entries {
             let entry = entry?;
-            if entry.file_name().to_string_lossy().starts_with(ONCE) {
+            let name = entry.file_name();
+            let id = name.to_str().and_then(|it| it.strip_prefix(ONCE));
+            let id = id.and_then(|it| it.parse().ok());
+            if id.is_some_and(|id| drawn_before(id, at)) {
                 gone(fs::remove_dir_all(entry.path()))?;
             }
         }
@@ -132,7 +137,10 @@ impl Drop for OnceFolder {
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
+    use chrono::TimeDelta;
+
     use super::*;
+    use crate::kernel::{Clock as _, SystemClock};
 
     #[test]
     fn files_are_private_replaced_whole_and_go() {
@@ -157,7 +165,9 @@ mod tests {
     fn what_is_for_once_goes_by_itself_or_is_swept() {
         let data = tempfile::tempdir().unwrap();
         let folders = SecretFolders::new(data.path(), (1000, 1000));
-        folders.sweep().unwrap();
+        let before = SystemClock.now() - TimeDelta::seconds(10);
+        let after = before + TimeDelta::hours(1);
+        folders.sweep(after).unwrap();
         let files = [("key", Secret::new("x"))];
         let path = folders.once(&files).unwrap().path().to_owned();
         assert!(!path.exists());
@@ -166,7 +176,9 @@ mod tests {
         std::mem::forget(left);
         let id = InstanceId::new();
         folders.ensure(id, &files).unwrap();
-        folders.sweep().unwrap();
+        folders.sweep(before).unwrap();
+        assert!(path.exists(), "another manager may be using it");
+        folders.sweep(after).unwrap();
         assert!(!path.exists() && folders.path(id).exists());
     }
 }

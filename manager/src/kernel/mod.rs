@@ -13,6 +13,7 @@ pub use error::{DomainError, Kind};
 pub use ids::{
     ApiTokenId, AuditId, BackupId, EditorSessionId, InstanceId, MqttClientId, MqttEventId,
     PipelineId, ProjectId, RestoreId, SessionId, SnapshotId, StackId, TemplateId, UserId,
+    drawn_before,
 };
 pub use network::customer_network;
 pub use page::{Page, PageRequest};

@@ -9,7 +9,9 @@ use std::net::SocketAddr;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use futures_util::stream::BoxStream;
+use uuid::Uuid;
 
 pub use docker::{DockerConfig, DockerRuntime, LOG_CAP, Timeouts};
 pub use fake::{Call, FakeProbe, FakeRuntime, Moment, Op};
@@ -98,9 +100,14 @@ pub trait Runtime: Send + Sync + 'static {
     /// and whatever it printed, is the answer.
     async fn run_once(&self, rehearsal: &Rehearsal) -> Result<Ended, Error>;
 
+    /// Kills and removes the container of that run, which nobody waits for any
+    /// more. None such is fine.
+    async fn end_run(&self, id: Uuid) -> Result<(), Error>;
+
     /// Kills and removes what [`Runtime::run_once`] left behind when its
-    /// manager was killed. Whoever calls makes sure that none runs.
-    async fn sweep_rehearsals(&self) -> Result<(), Error>;
+    /// manager was killed: runs whose ids, UUIDv7, were drawn before that time.
+    /// Later ones may be another manager's, under way.
+    async fn sweep_rehearsals(&self, drawn_before: DateTime<Utc>) -> Result<(), Error>;
 
     /// What happens to this installation's containers, until the engine hangs
     /// up. The first item is always [`RuntimeEvent::Connected`].

@@ -77,7 +77,7 @@ impl ContainerSpec {
 /// instance is, and without network.
 #[derive(Clone, Debug)]
 pub struct Rehearsal {
-    /// The label `openflow.rehearsal`.
+    /// The label `openflow.rehearsal`: a UUIDv7, which tells its age.
     pub id: Uuid,
     pub image: String,
     /// The program and its arguments, in place of the image's own.

@@ -1,8 +1,9 @@
 //! Throwaway containers.
 use std::{collections::BTreeMap, time::Duration};
 
+use chrono::TimeDelta;
 use openflow_manager::{
-    kernel::Secret,
+    kernel::{Clock as _, Secret, SystemClock},
     runtime::{Ended, Error, Rehearsal, Runtime as _},
 };
 use uuid::Uuid;
@@ -93,7 +94,7 @@ async fn of_endless_output_the_end_is_kept() {
 }
 
 #[tokio::test]
-async fn what_a_killed_manager_left_behind_is_not_seen_as_an_instance_and_swept() {
+async fn what_a_killed_manager_left_behind_is_not_seen_as_an_instance_and_swept_by_age() {
     let host = Host::new().await;
     let spec = host.spec();
     let instance = host.running(&spec).await;
@@ -114,14 +115,43 @@ async fn what_a_killed_manager_left_behind_is_not_seen_as_an_instance_and_swept(
     assert_eq!(containers(&host).len(), 2);
     let listed = host.runtime.list().await.unwrap();
     assert_eq!(listed, std::slice::from_ref(&instance));
+    let before = SystemClock.now() - TimeDelta::hours(1);
+    let after = SystemClock.now() + TimeDelta::seconds(1);
     let other = Host::new().await;
-    other.runtime.sweep_rehearsals().await.unwrap();
+    other.runtime.sweep_rehearsals(after).await.unwrap();
     assert_eq!(containers(&host).len(), 2, "another installation's");
+    host.runtime.sweep_rehearsals(before).await.unwrap();
+    assert_eq!(containers(&host).len(), 2, "another manager may run it");
     for _ in 0..2 {
-        host.runtime.sweep_rehearsals().await.unwrap();
+        host.runtime.sweep_rehearsals(after).await.unwrap();
     }
     assert_eq!(containers(&host).len(), 1);
     assert_eq!(host.observed(spec.instance).await, instance);
+}
+
+#[tokio::test]
+async fn a_run_is_ended_by_its_id_and_no_other_with_it() {
+    let host = Host::new().await;
+    let (a, b) = (rehearsal(&host, "sleep 300"), rehearsal(&host, "sleep 300"));
+    let run = |it: &Rehearsal| {
+        let (runtime, it) = (host.another(), it.clone());
+        tokio::spawn(async move { runtime.run_once(&it).await })
+    };
+    let (of_a, of_b) = (run(&a), run(&b));
+    eventually("running", async || {
+        let label = format!("label=openflow.installation={}", host.config.installation);
+        let ids = docker(&["ps", "-q", "--filter", &label]);
+        (ids.split_whitespace().count() == 2).then_some(())
+    })
+    .await;
+    for _ in 0..2 {
+        host.runtime.end_run(a.id).await.unwrap();
+    }
+    assert_eq!(containers(&host).len(), 1);
+    let ended = within("ended", of_a).await.unwrap();
+    assert!(ended.is_err(), "{ended:?}");
+    host.runtime.end_run(b.id).await.unwrap();
+    assert!(within("ended", of_b).await.unwrap().is_err());
 }
 
 #[tokio::test]

@@ -16,6 +16,7 @@ mod killed;
 mod lifecycle;
 mod live;
 mod made_for_restores;
+mod once;
 mod refusals;
 mod restores;
 mod secrecy;

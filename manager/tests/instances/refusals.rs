@@ -8,10 +8,7 @@ use sqlx::PgPool;
 use tower::ServiceExt as _;
 use uuid::Uuid;
 
-use crate::support::{
-    HOST, Who,
-    instances::{Bench, eventually},
-};
+use crate::support::{HOST, Who, instances::Bench};
 
 /// A body for a new instance, with `more` in it.
 fn new(more: Value) -> Value {
@@ -121,28 +118,11 @@ async fn missing_stack(bench: &Bench) -> Value {
     bench
         .runtime
         .fail_next(openflow_manager::runtime::Op::Pull, refused);
-    made_stack(bench, "node-red", "nobody/has:1", "failed").await
+    bench.made_stack("node-red", "nobody/has:1", "failed").await
 }
 
 async fn n8n_stack(bench: &Bench) -> Value {
-    made_stack(bench, "n8n", "openflow/n8n:1", "ready").await
-}
-
-async fn made_stack(bench: &Bench, engine: &str, image: &str, status: &str) -> Value {
-    let root = bench.t.admin("Root").await;
-    let body = json!({"name": image, "engine": engine, "image": image});
-    let made = bench
-        .t
-        .post("/api/v1/stacks", &root.who, body)
-        .await
-        .expect(201);
-    eventually("the stack was checked", async || {
-        let path = format!("/api/v1/stacks/{}", made["id"].as_str().unwrap());
-        let stack = bench.get(&path).await.expect(200);
-        (stack["status"] == status).then_some(())
-    })
-    .await;
-    made["id"].clone()
+    bench.made_stack("n8n", "openflow/n8n:1", "ready").await
 }
 
 #[sqlx::test(migrator = "openflow_manager::db::MIGRATOR")]

@@ -188,20 +188,26 @@ impl Bench {
 
     /// A ready stack of that image.
     pub(crate) async fn stack(&self, image: &str) -> Uuid {
+        let made = self.made_stack("node-red", image, "ready").await;
+        made.as_str().unwrap().parse().unwrap()
+    }
+
+    /// The id of a stack that was looked at and has that status.
+    pub(crate) async fn made_stack(&self, engine: &str, image: &str, status: &str) -> Value {
         let root = self.t.admin("Root").await;
-        let body = json!({"name": image, "engine": "node-red", "image": image});
+        let body = json!({"name": image, "engine": engine, "image": image});
         let made = self
             .t
             .post("/api/v1/stacks", &root.who, body)
             .await
             .expect(201);
-        let id: Uuid = made["id"].as_str().unwrap().parse().unwrap();
-        eventually("the stack is ready", async || {
-            let stack = self.get(&format!("/api/v1/stacks/{id}")).await.expect(200);
-            (stack["status"] == "ready").then_some(())
+        let path = format!("/api/v1/stacks/{}", made["id"].as_str().unwrap());
+        eventually("the stack was checked", async || {
+            let stack = self.get(&path).await.expect(200);
+            (stack["status"] == status).then_some(())
         })
         .await;
-        id
+        made["id"].clone()
     }
 
     /// The route table that the proxy gets now.

@@ -92,19 +92,14 @@ impl Backups {
         let copy = DataCopy {
             instance: backup.instance,
             engine: backup.engine,
+            storage: about.storage,
             folder: self.folder.rehearsal(backup.id),
             credential_secret: secret,
         };
-        let instances = &self.parts.instances;
-        let ended = tokio::select! {
-            ended = instances.rehearse(copy) => Some(ended),
-            () = stop.cancelled() => None,
-        };
-        let Some(ended) = ended else {
-            instances.sweep_rehearsals().await?;
-            return Err(End::Stopped);
-        };
-        Ok(judge(&ended?))
+        match self.parts.instances.rehearse(copy, stop).await? {
+            Some(ended) => Ok(judge(&ended)),
+            None => Err(End::Stopped),
+        }
     }
 
     /// Reads all of the archive and compares it with its manifest, too.

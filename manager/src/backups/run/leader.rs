@@ -24,6 +24,8 @@ const LEASE_CHECK: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_secs(2);
 /// How often it is looked at without being told.
 const PERIOD: Duration = Duration::from_secs(5);
+/// What a killed manager left running is ended then, once it is old enough.
+const SWEEP_PERIOD: Duration = Duration::from_secs(600);
 const TIDY_PERIOD: Duration = Duration::from_secs(3600);
 const BATCH: i64 = 200;
 /// So often in all it is tried to note what came of something: for a day.
@@ -112,6 +114,7 @@ impl Runner {
         }
         tracing::info!("this manager makes the backups");
         let mut look = tokio::time::interval(PERIOD);
+        let mut sweep = tokio::time::interval(SWEEP_PERIOD);
         let mut tidy = tokio::time::interval(TIDY_PERIOD);
         while !stop.is_cancelled() {
             tokio::select! {
@@ -122,6 +125,10 @@ impl Runner {
                         stop.cancel();
                     }
                     self.logged("whose turn it is", self.enqueue()).await;
+                }
+                _ = sweep.tick() => {
+                    let swept = async { Ok(self.backups.parts.instances.sweep_rehearsals().await?) };
+                    self.logged("left-over rehearsals", swept).await;
                 }
                 _ = tidy.tick() => {
                     self.logged("the old backups", self.backups.tidy()).await;

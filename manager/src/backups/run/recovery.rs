@@ -28,10 +28,6 @@ impl Backups {
             self.bury(id, term).await?;
         }
         self.release_copies().await?;
-        if let Err(error) = self.parts.instances.sweep_rehearsals().await {
-            // An engine that is away keeps no backup from being made.
-            tracing::warn!(%error, "cannot look for left-over rehearsals: {error}");
-        }
         let folder = self.folder.clone();
         if let Err(error) = blocking(move || folder.remove_unfinished()).await {
             // One folder that cannot be removed keeps no backup from being made.

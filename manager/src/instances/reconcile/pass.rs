@@ -198,8 +198,8 @@ impl Reconciler {
     }
 
     async fn purge(&self, row: &Instance) -> Result<Next, Error> {
-        if let Err(error) = self.instances.remove_files(row.id).await {
-            tracing::warn!(%error, "cannot remove the files of {}: {error}", row.id);
+        if let Err(error) = self.instances.remove_data(row).await {
+            tracing::warn!(%error, "cannot remove the data of {}: {error}", row.id);
             return Ok(Next::After(DATABASE_AWAY_PAUSE));
         }
         let mut tx = self.instances.parts.db.begin_system().await?;

@@ -1,5 +1,9 @@
 //! Making, starting and upgrading a container, and waiting until it is up.
-use std::{io::ErrorKind, net::SocketAddr, time::Duration};
+use std::{
+    io::{self, ErrorKind},
+    net::SocketAddr,
+    time::Duration,
+};
 
 use chrono::TimeDelta;
 use serde_json::json;
@@ -75,19 +79,24 @@ impl Reconciler {
         };
         match started {
             Ok(()) => self.started(look, attention).await,
-            Err(error) => self.not_started(look, error.into()).await,
+            Err(error) => self.not_started(look, error).await,
         }
     }
 
-    async fn start_with_a_burst(&self, look: &Look) -> Result<(), runtime::Error> {
-        let runtime = &self.instances.parts.runtime;
+    async fn start_with_a_burst(&self, look: &Look) -> Result<(), Error> {
+        let instances = &self.instances;
+        // A restored host has none of it.
+        instances.ensure_database(&look.row, &look.inside).await?;
+        let written = instances.ensure_secrets(&look.row, &look.inside).await;
+        written.map_err(unwritten)?;
+        let runtime = &instances.parts.runtime;
         let cpus = look.spec.cpus;
         if cpus < look.spec.start_cpus {
             runtime
                 .limit_cpus(look.row.id, look.spec.start_cpus)
                 .await?;
         }
-        runtime.start(look.row.id).await
+        Ok(runtime.start(look.row.id).await?)
     }
 
     /// It is up: from now on it may use what it was given.
@@ -108,17 +117,10 @@ impl Reconciler {
             runtime.remove(id).await?;
         }
         self.instances
-            .ensure_files(&look.row, &look.inside)
-            .await
-            .map_err(|error| {
-                Error::DataFolder(match error.kind() {
-                    ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
-                        "the disk is full. Free some space; the next try comes by itself."
-                            .to_owned()
-                    }
-                    _ => error.to_string(),
-                })
-            })?;
+            .ensure_database(&look.row, &look.inside)
+            .await?;
+        let written = self.instances.ensure_files(&look.row, &look.inside).await;
+        written.map_err(unwritten)?;
         runtime.ensure_network().await?;
         runtime.create(&look.spec).await?;
         runtime.start(id).await?;
@@ -367,6 +369,15 @@ impl Reconciler {
 }
 
 const RETRY_ADDRESS: Duration = Duration::from_millis(200);
+
+fn unwritten(error: io::Error) -> Error {
+    Error::DataFolder(match error.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+            "the disk is full. Free some space; the next try comes by itself.".to_owned()
+        }
+        _ => error.to_string(),
+    })
+}
 
 fn note_container(look: &mut Look, observed: &Observed) {
     look.seen.upstream = address_of(look, observed).map(|it| it.to_string());

@@ -23,6 +23,7 @@ use std::{
 use async_trait::async_trait;
 use bollard::{API_DEFAULT_VERSION, Docker, errors::Error as EngineError};
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use futures_util::stream::BoxStream;
 use ipnet::IpNet;
 use uuid::Uuid;
@@ -31,7 +32,7 @@ use super::{
     ContainerSpec, Ended, Error, Image, Isolation, NetworkInfo, Observed, Probe, Rehearsal,
     Runtime, RuntimeEvent, Stats, probe,
 };
-use crate::kernel::InstanceId;
+use crate::kernel::{InstanceId, drawn_before};
 
 /// Goes behind every log filter: the engine's client logs the bodies of its
 /// requests, and with them the instances' secrets, at finer levels.
@@ -59,6 +60,8 @@ pub struct DockerConfig {
     pub public_ports: Vec<u16>,
     /// Private networks that instances may reach all the same.
     pub allowed_networks: Vec<IpNet>,
+    /// Services (TCP) that instances may reach all the same, wherever they are.
+    pub allowed_services: Vec<SocketAddr>,
     /// Off where somebody else keeps the host closed.
     pub manage_firewall: bool,
     /// Of one log file; there are [`DockerConfig::log_files`] per container.
@@ -92,6 +95,7 @@ impl DockerConfig {
             host_ports: Vec::new(),
             public_ports: Vec::new(),
             allowed_networks: Vec::new(),
+            allowed_services: Vec::new(),
             manage_firewall: true,
             log_file_bytes: 5 << 20,
             log_files: 3,
@@ -272,8 +276,12 @@ impl Runtime for DockerRuntime {
         self.run_container_once(rehearsal).await
     }
 
-    async fn sweep_rehearsals(&self) -> Result<(), Error> {
-        self.remove_rehearsals().await
+    async fn end_run(&self, id: Uuid) -> Result<(), Error> {
+        self.remove_rehearsals(|it| it == id).await
+    }
+
+    async fn sweep_rehearsals(&self, at: DateTime<Utc>) -> Result<(), Error> {
+        self.remove_rehearsals(|it| drawn_before(it, at)).await
     }
 
     async fn events(&self) -> Result<BoxStream<'static, RuntimeEvent>, Error> {

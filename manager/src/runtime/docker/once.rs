@@ -12,6 +12,7 @@ use bollard::{
 };
 use futures_util::StreamExt as _;
 use tokio::time::{Instant, sleep};
+use uuid::Uuid;
 
 use super::{
     DockerConfig, DockerRuntime,
@@ -47,7 +48,10 @@ impl DockerRuntime {
         Ok(ended)
     }
 
-    pub(super) async fn remove_rehearsals(&self) -> Result<(), Error> {
+    pub(super) async fn remove_rehearsals(
+        &self,
+        which: impl Fn(Uuid) -> bool,
+    ) -> Result<(), Error> {
         let labels = vec![self.our_label(), map::LABEL_REHEARSAL.to_owned()];
         let filters = HashMap::from([("label", labels)]);
         let options = ListContainersOptionsBuilder::new()
@@ -56,8 +60,12 @@ impl DockerRuntime {
             .build();
         let listed =
             self.query(|docker| async move { docker.list_containers(Some(options)).await });
-        for container in listed.await?.into_iter().filter_map(|it| it.id) {
-            self.remove_one(&container).await?;
+        for container in listed.await? {
+            let label = container.labels.as_ref();
+            let run = label.and_then(|it| it.get(map::LABEL_REHEARSAL)?.parse().ok());
+            if let Some(id) = container.id.filter(|_| run.is_some_and(&which)) {
+                self.remove_one(&id).await?;
+            }
         }
         Ok(())
     }
@@ -197,7 +205,6 @@ impl Tail {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
-    use uuid::Uuid;
 
     use super::*;
     use crate::kernel::Secret;

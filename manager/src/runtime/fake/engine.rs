@@ -2,11 +2,13 @@ use std::{future, net::SocketAddr};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use futures_util::{
     StreamExt as _,
     stream::{self, BoxStream},
 };
 use tokio_stream::wrappers::BroadcastStream;
+use uuid::Uuid;
 
 use super::{
     Call, ContainerSpec, ContainerState, Ended, Error, FakeRuntime, Image, Isolation, Moment,
@@ -14,7 +16,7 @@ use super::{
     state::{Container, State},
 };
 use crate::{
-    kernel::InstanceId,
+    kernel::{InstanceId, drawn_before},
     runtime::{NetworkInfo, Runtime},
 };
 
@@ -283,18 +285,35 @@ impl Runtime for FakeRuntime {
     }
 
     async fn run_once(&self, rehearsal: &Rehearsal) -> Result<Ended, Error> {
-        self.call(Op::RunOnce, None, |state| {
+        let ended = self.call(Op::RunOnce, None, |state| {
             if matches!(state.images.get(&rehearsal.image), Some(None)) {
                 return Err(Error::ImageMissing(rehearsal.image.clone()));
             }
             state.rehearsals.push(rehearsal.clone());
-            (state.rehearse)(rehearsal)
+            let ended = (state.rehearse)(rehearsal);
+            state.under_way.insert(rehearsal.id);
+            ended
+        });
+        // Whose call hangs, its container stays.
+        let ended = ended.await;
+        self.state().under_way.remove(&rehearsal.id);
+        ended
+    }
+
+    async fn end_run(&self, id: Uuid) -> Result<(), Error> {
+        self.call(Op::EndRun, None, |state| {
+            state.under_way.remove(&id);
+            Ok(())
         })
         .await
     }
 
-    async fn sweep_rehearsals(&self) -> Result<(), Error> {
-        self.call(Op::SweepRehearsals, None, |_| Ok(())).await
+    async fn sweep_rehearsals(&self, at: DateTime<Utc>) -> Result<(), Error> {
+        self.call(Op::SweepRehearsals, None, |state| {
+            state.under_way.retain(|it| !drawn_before(*it, at));
+            Ok(())
+        })
+        .await
     }
 
     async fn events(&self) -> Result<BoxStream<'static, RuntimeEvent>, Error> {

@@ -11,6 +11,7 @@ use std::{
 };
 
 use tokio::sync::{Notify, broadcast};
+use uuid::Uuid;
 
 use super::{
     ContainerSpec, ContainerState, Ended, Error, Image, Isolation, Observed, Probe, Rehearsal,
@@ -58,6 +59,7 @@ pub enum Op {
     Image,
     Pull,
     RunOnce,
+    EndRun,
     SweepRehearsals,
     Events,
 }
@@ -68,7 +70,12 @@ impl Op {
     fn is_step(self) -> bool {
         !matches!(
             self,
-            Self::Ping | Self::EnsureNetwork | Self::List | Self::Events | Self::SweepRehearsals
+            Self::Ping
+                | Self::EnsureNetwork
+                | Self::List
+                | Self::Events
+                | Self::EndRun
+                | Self::SweepRehearsals
         )
     }
 }
@@ -287,6 +294,11 @@ impl FakeRuntime {
     /// What was run once so far.
     pub fn rehearsals(&self) -> Vec<Rehearsal> {
         self.state().rehearsals.clone()
+    }
+
+    /// Runs whose container is there: whoever waited for them hangs.
+    pub fn runs_under_way(&self) -> Vec<Uuid> {
+        self.state().under_way.iter().copied().collect()
     }
 
     pub fn set_isolation(&self, isolation: Isolation) {

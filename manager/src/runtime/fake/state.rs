@@ -6,6 +6,7 @@ use std::{
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use tokio::sync::broadcast;
+use uuid::Uuid;
 
 use super::{
     Call, ContainerSpec, ContainerState, Ended, Error, FakeProbe, Image, Isolation, Moment,
@@ -30,6 +31,8 @@ pub(super) struct State {
     pub(super) calls: Vec<Call>,
     pub(super) rehearse: Box<Rehearse>,
     pub(super) rehearsals: Vec<Rehearsal>,
+    /// Runs that have a container now.
+    pub(super) under_way: BTreeSet<Uuid>,
     last_host: u16,
 }
 
@@ -59,6 +62,7 @@ impl Default for State {
             calls: Vec::new(),
             rehearse: Box::new(|_| Ok(would_live())),
             rehearsals: Vec::new(),
+            under_way: BTreeSet::new(),
             last_host: 1,
         }
     }
