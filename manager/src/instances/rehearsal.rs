@@ -90,7 +90,10 @@ impl Instances {
         let secrets = self.secrets.clone();
         blocking(move || secrets.sweep(at)).await?;
         let is_old = |id| drawn_before(id, at);
-        Ok(self.parts.databases.sweep(is_old).await?)
+        if let Err(error) = self.parts.databases.sweep(is_old).await {
+            tracing::warn!(%error, "throwaway databases are left to be swept: {error}");
+        }
+        Ok(())
     }
 
     /// Runs a program in a throwaway container of the instance's image, without
