@@ -184,7 +184,7 @@ mod tests {
     #[test]
     fn what_instances_could_not_use_is_refused() {
         for (url, words) in [
-            ("postgres://a@/c?host=/run/postgresql", "socket"),
+            ("postgres://a@localhost/c?host=/run/postgresql", "socket"),
             ("postgres://a@h/c?sslmode=verify-full", "sslmode"),
             ("postgres://a@h:port/c", "not understood"),
         ] {
