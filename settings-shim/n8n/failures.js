@@ -6,6 +6,9 @@ const STATUS = 78;
 /** A reason that is known. The message is a sentence for a person: what is wrong and what to do. */
 class CannotStart extends Error {}
 
+/** A reason outside of the instance, which may pass by itself: the next try may do. The message is such a sentence, too. */
+class TryAgain extends Error {}
+
 const HOOK_FAILED = 'The part of Openflow that runs inside n8n failed, so nobody could sign in. It does not fit this n8n: '
   + "use the image as Openflow's images/build.sh makes it.";
 const KNOWN = [
@@ -24,13 +27,13 @@ const KNOWN = [
 
 /** The sentence for an error that n8n's start ended with, whatever it was. */
 function sentenceFor(error) {
-  if (error instanceof CannotStart) return error.message;
+  if (error instanceof CannotStart || error instanceof TryAgain) return error.message;
   const told = messages(error);
   const known = KNOWN.find(([pattern]) => pattern.test(told));
   return known?.[1] ?? `n8n did not start: ${error?.message ?? error}. The log of the instance says more.`;
 }
 
-const isKnown = (error) => error instanceof CannotStart || KNOWN.some(([pattern]) => pattern.test(messages(error)));
+const isKnown = (error) => error instanceof CannotStart || (!(error instanceof TryAgain) && KNOWN.some(([pattern]) => pattern.test(messages(error))));
 
 /** All that the error and what caused it say; causes can be a ring. */
 function messages(error) {
@@ -39,10 +42,21 @@ function messages(error) {
   return texts.join('\n');
 }
 
+const MAX_SENTENCE = 2000;
+
+/** On one line, and without what would mislead whoever reads it: parts of a message are what a tenant wrote. */
+const plain = (text) => String(text).replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\s]+/gu, ' ').trim().slice(0, MAX_SENTENCE);
+
+/** How the programs that run once say that they could not do it. */
+function giveUpOnce(what, error) {
+  process.exitCode = 1;
+  process.stderr.write(`openflow: ${plain(`${what}: ${error.message}`)}\n`);
+}
+
 /** Ends the process with one line for the manager; 78 for what will be the same at the next try, otherwise 1. */
 function giveUp(error) {
-  process.stderr.write(`openflow: ${sentenceFor(error).replace(/\s+/g, ' ')}\n`);
+  process.stderr.write(`openflow: ${plain(sentenceFor(error))}\n`);
   process.exit(isKnown(error) ? STATUS : 1);
 }
 
-module.exports = { CannotStart, HOOK_FAILED, STATUS, giveUp, isKnown, sentenceFor };
+module.exports = { CannotStart, TryAgain, HOOK_FAILED, STATUS, giveUp, giveUpOnce, isKnown, plain, sentenceFor };

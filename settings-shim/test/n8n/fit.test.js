@@ -16,7 +16,7 @@ const CREDENTIAL = { id: 'cred', name: 'Key', type: 'httpHeaderAuth' };
 function rekey(data, from, to) {
   const env = environment(to);
   fs.writeFileSync(path.join(env.OPENFLOW_SECRETS_DIR, 'old_encryption_key'), from);
-  return spawnSync(staged().node, [path.join(ROOT, 'settings-shim/n8n/rekey.js'), '--data', data], { env, encoding: 'utf8' });
+  return spawnSync(staged().node, [path.join(ROOT, 'settings-shim/n8n/fit.js'), '--data', data, '--app', staged().app], { env, encoding: 'utf8' });
 }
 
 test('credentials work under the new key; the old folder is refused; a wrong key changes nothing', async () => {
