@@ -39,14 +39,16 @@ pub(super) async fn make_role(
     it: &Login,
     is_new: bool,
 ) -> sqlx::Result<()> {
-    let verb = if is_new { "create" } else { "alter" };
     let (name, password) = (&it.name, it.password.expose());
-    let rights = "login nosuperuser nocreatedb nocreaterole noreplication nobypassrls";
-    run(
-        conn,
-        format!("{verb} role \"{name}\" {rights} connection limit {CONNECTIONS_MAX} password '{password}'"),
-    )
-    .await?;
+    let rights = format!("login connection limit {CONNECTIONS_MAX} password '{password}'");
+    // Saying again what only a superuser may change is refused, even where it is so already.
+    let sql = match is_new {
+        true => format!(
+            "create role \"{name}\" {rights} nosuperuser nocreatedb nocreaterole noreplication nobypassrls"
+        ),
+        false => format!("alter role \"{name}\" {rights}"),
+    };
+    run(conn, sql).await?;
     // Who is not a superuser gives a database only to roles that it is a member of.
     run(conn, format!("grant \"{name}\" to current_user")).await
 }

@@ -72,7 +72,7 @@ pub enum Error {
     Runtime(#[from] runtime::Error),
     #[error(transparent)]
     Databases(#[from] databases::Error),
-    #[error("The database could not be dumped: {0}")]
+    #[error("{0}")]
     NotDumped(String),
     #[error(transparent)]
     Stacks(#[from] stacks::Error),
