@@ -1,17 +1,18 @@
 'use strict';
 // A throwaway PostgreSQL for the tests: a cluster of its own in a temporary folder, on a Unix socket (for us) and on a loopback
 // port (for the instances, which sign in by password). One that a killed run left is ended first.
-const { execFileSync } = require('node:child_process');
+const { execFileSync, spawn } = require('node:child_process');
 const { createHash, randomBytes } = require('node:crypto');
 const fs = require('node:fs');
 const { createRequire } = require('node:module');
 const net = require('node:net');
 const os = require('node:os');
 const path = require('node:path');
-const { ROOT, freePort, newFolder, staged } = require('./support');
+const { ROOT, environment, freePort, newFolder, staged } = require('./support');
 
 const PROGRAMS = '/usr/lib/postgresql';
 const STEP_MS = 60_000;
+const RUN_MS = 200_000;
 const OPTIONS = ['fsync=off', 'synchronous_commit=off', 'full_page_writes=off', 'max_connections=60'];
 
 function newest() {
@@ -95,6 +96,22 @@ async function relay(folder, port) {
   return { stop: () => server.close() };
 }
 
+/**
+ * Runs one of the programs that run once, as the manager does in a container of its own. Not to be waited for in the way of
+ * spawnSync: the relay and what an instance asks of this process go on meanwhile.
+ * @returns {Promise<{status: number | null, stdout: string, stderr: string}>} `status` is null when it took too long
+ */
+async function runOnce(program, data, secrets, { args = [], nodeOptions = [] } = {}) {
+  const { node, app } = staged();
+  const env = { ...environment('none', { OPENFLOW_SECRETS_DIR: secrets }), PGOPTIONS: '-c search_path=pg_catalog' }; // does not count
+  const child = spawn(node, [...nodeOptions, path.join(ROOT, 'settings-shim/n8n', program), ...args, '--data', data, '--app', app], { cwd: data, env, timeout: RUN_MS, killSignal: 'SIGKILL' });
+  let [stdout, stderr] = ['', ''];
+  child.stdout.on('data', (chunk) => { stdout += chunk; });
+  child.stderr.on('data', (chunk) => { stderr += chunk; });
+  const status = await new Promise((resolve) => { child.once('close', resolve); });
+  return { status, stdout, stderr };
+}
+
 /** A folder of secret files. */
 function secretsOf(files) {
   const folder = newFolder();
@@ -119,10 +136,18 @@ const CATALOGUE = {
     WHERE c.relnamespace = $1::regnamespace AND c.relkind = 'S' AND d.refobjsubid > 0 ORDER BY 1, 2`,
 };
 
+/**
+ * PostgreSQL itself understands what it writes of `x IN ('a', 'b')` a bit differently, whoever reads it in again: the cast of
+ * the list becomes one of each item.
+ */
+const meant = (text) => text.replaceAll(/::(text|character varying)(\[\])?|[()]/g, '');
+
 /** The catalogue of a schema and a hash of each table's rows, without the schema's name and who owns it. */
 async function pictureOf({ sql, name }, schema) {
   const picture = {};
   for (const [what, text] of Object.entries(CATALOGUE)) picture[what] = await sql(text, [schema]);
+  for (const it of picture.constraints) it.says = meant(it.says);
+  for (const it of picture.indexes) it.indexdef = meant(it.indexdef);
   picture.rows = {};
   for (const { relname } of picture.tables) {
     const [row] = await sql(`SELECT count(*)::int AS count, md5(string_agg(md5(t::text), '' ORDER BY md5(t::text))) AS hash FROM "${schema}"."${relname.replaceAll('"', '""')}" t`);
@@ -131,4 +156,4 @@ async function pictureOf({ sql, name }, schema) {
   return JSON.parse(JSON.stringify(picture).replaceAll(schema, 'SCHEMA').replaceAll(name, 'ROLE'));
 }
 
-module.exports = { pictureOf, relay, secretsOf, startPostgres };
+module.exports = { pictureOf, relay, runOnce, secretsOf, startPostgres };
