@@ -208,7 +208,7 @@ async function connect(app, address) {
   client.on('error', () => {}); // whoever waits for an answer is told, too
   try {
     await client.connect();
-    for (const [name, value] of Object.entries(SETTINGS)) await client.query(`SET ${name} TO '${value}'`);
+    await client.query(Object.entries(SETTINGS).map(([name, value]) => `SET ${name} TO '${value}'`).join('; '));
   } catch (error) {
     client.connection.stream.destroy();
     throw new TryAgain(`The PostgreSQL server of this instance cannot be reached (${reasonOf(error)}).`);
