@@ -55,4 +55,6 @@ async function readyOrNot(server) {
   }
 }
 
-module.exports = { n8n: { ready: [readyOrNot] }, ...deployHooks((person) => state.deployed(person)) };
+const changes = deployHooks(state.deployed);
+
+module.exports = { ...changes, n8n: { ...changes.n8n, ready: [readyOrNot] } };
