@@ -32,11 +32,22 @@ function sentenceFor(error) {
 
 const isKnown = (error) => error instanceof CannotStart || KNOWN.some(([pattern]) => pattern.test(messages(error)));
 
-/** All that the error and what caused it say; causes can be a ring. */
-function messages(error) {
-  const texts = [];
-  for (let it = error, depth = 0; it && depth < 8; it = it.cause ?? it.driverError, depth += 1) texts.push(`${it.code ?? ''} ${it.message ?? it}`);
-  return texts.join('\n');
+// What is said of a database that is busy, damaged or away, and of a disk or a network: by SQLite, by PostgreSQL (five characters, see
+// https://www.postgresql.org/docs/current/errcodes-appendix.html; 42 is a question that makes no sense), by the system, and in words.
+const NOT_OURS = /^(SQLITE_(?!ERROR|CONSTRAINT|MISMATCH|RANGE|MISUSE)\w+|(?!42)[0-9A-Z]{5}|E[A-Z]+)$/;
+const IN_WORDS = /SQLITE_(BUSY|LOCKED|IOERR|NOMEM)|database (table )?is locked|database connection|connection (is )?(terminated|not established|timed? ?out)|timeout exceeded/i;
+
+/** Whether the database, the disk or the network is at fault, and no program that does not fit. It may be over at the next try. */
+const isFromOutside = (error) => chain(error).some((it) => NOT_OURS.test(it.code ?? '') || IN_WORDS.test(it.message ?? it));
+
+/** All that the error and what caused it say. */
+const messages = (error) => chain(error).map((it) => `${it.code ?? ''} ${it.message ?? it}`).join('\n');
+
+/** The error and what caused it; causes can be a ring. */
+function chain(error) {
+  const errors = [];
+  for (let it = error; it && errors.length < 8; it = it.cause ?? it.driverError) errors.push(it);
+  return errors;
 }
 
 /** Ends the process with one line for the manager; 78 for what will be the same at the next try, otherwise 1. */
@@ -45,4 +56,4 @@ function giveUp(error) {
   process.exit(isKnown(error) ? STATUS : 1);
 }
 
-module.exports = { CannotStart, HOOK_FAILED, STATUS, giveUp, isKnown, sentenceFor };
+module.exports = { CannotStart, HOOK_FAILED, giveUp, isFromOutside };
