@@ -19,7 +19,6 @@ const KNOWN = [
     'The encryption key of this instance is not the one that its data was made with, so n8n could not read its credentials. '
     + 'Nothing was changed. Restore a backup of this instance, or give back the key that belongs to the data.'],
   [/external hook/i, HOOK_FAILED],
-  [/EADDRINUSE/, 'Another program in this container uses the port of n8n.'],
 ];
 
 /** The sentence for an error that n8n's start ended with, whatever it was. */
@@ -50,10 +49,18 @@ function chain(error) {
   return errors;
 }
 
+let isTold = false;
+
 /** Ends the process with one line for the manager; 78 for what will be the same at the next try, otherwise 1. */
 function giveUp(error) {
+  isTold = true;
   process.stderr.write(`openflow: ${sentenceFor(error).replace(/\s+/g, ' ')}\n`);
   process.exit(isKnown(error) ? STATUS : 1);
 }
 
-module.exports = { CannotStart, HOOK_FAILED, giveUp, isFromOutside };
+/** For an end that came another way: where its port is taken, or a setting is wrong, n8n logs that and ends the process itself. */
+function tellOfEnd(status) {
+  if (status !== 0 && !isTold) process.stderr.write('openflow: n8n ended while it started. The log of the instance says why.\n');
+}
+
+module.exports = { CannotStart, HOOK_FAILED, giveUp, isFromOutside, tellOfEnd };

@@ -14,7 +14,7 @@ const { createRedeemer } = require('../common/redeem');
 const { createSnapshots } = require('../common/snapshots');
 const { findKey, prepareData } = require('./data');
 const { setEnvironment } = require('./environment');
-const { CannotStart, giveUp } = require('./failures');
+const { CannotStart, giveUp, tellOfEnd } = require('./failures');
 const inside = require('./inside');
 const { heaps } = require('./memory');
 const { createPolicy } = require('./policy');
@@ -126,8 +126,8 @@ function main() {
     if (!(error instanceof CannotStart)) console.error(error);
     giveUp(error);
   };
-  process.on('uncaughtException', fail).on('unhandledRejection', fail);
-  state.started = () => process.off('uncaughtException', fail).off('unhandledRejection', fail);
+  process.on('uncaughtException', fail).on('unhandledRejection', fail).on('exit', tellOfEnd);
+  state.started = () => process.off('uncaughtException', fail).off('unhandledRejection', fail).off('exit', tellOfEnd);
   try {
     const prepared = prepare();
     raiseGate(prepared.openflow);

@@ -3,6 +3,7 @@
 const assert = require('node:assert/strict');
 const { execFileSync } = require('node:child_process');
 const fs = require('node:fs');
+const net = require('node:net');
 const path = require('node:path');
 const { test } = require('node:test');
 const { BEARER, KEY, JSON_TYPE, ROOT, echoWorkflow, newFolder, publish, spawnN8n, staged, startN8n, until } = require('./support');
@@ -82,6 +83,19 @@ for (const [what, [thrown, status, line]] of Object.entries(inside)) {
     assert.match(said, line);
   });
 }
+
+test('where n8n logs what is wrong and ends by itself, there is a line for a person all the same: a port that is taken', async () => {
+  const other = net.createServer();
+  await new Promise((resolve) => { other.listen(0, '127.0.0.1', resolve); });
+  try {
+    const n8n = await spawnN8n({ port: other.address().port });
+    await n8n.exited;
+    assert.deepEqual([n8n.child.exitCode, n8n.lastError()], [1, 'openflow: n8n ended while it started. The log of the instance says why.']);
+    assert.match(n8n.log(), /port \d+ is already in use/);
+  } finally {
+    other.close();
+  }
+});
 
 test('until n8n is ready nobody gets an answer from it; then workflows and key survive a restart', async () => {
   const data = newFolder();
