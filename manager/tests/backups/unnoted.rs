@@ -200,3 +200,85 @@ async fn a_copy_is_done_once_the_database_takes_it_and_is_not_sent_again(pool: P
         wire.passed()
     );
 }
+
+/// Whoever leads loses its lease; returns when it is taken again.
+async fn end_term(bench: &Bench) {
+    let holder = "select pid from pg_locks where locktype = 'advisory' and granted
+         and database = (select oid from pg_database where datname = current_database())
+         and (classid::bigint << 32) | objid::bigint = hashtextextended('backups.run', 0)";
+    let holder = async || {
+        let pid = sqlx::query_scalar::<_, i32>(holder);
+        pid.fetch_optional(&bench.t.pool).await.unwrap()
+    };
+    let before = holder().await.unwrap();
+    sqlx::query("select pg_terminate_backend($1)")
+        .bind(before)
+        .execute(&bench.t.pool)
+        .await
+        .unwrap();
+    eventually("another term", async || {
+        holder().await.filter(|it| *it != before)
+    })
+    .await;
+}
+
+#[sqlx::test(migrator = "openflow_manager::db::MIGRATOR")]
+async fn a_bucket_that_is_away_keeps_nobody_from_making_backups(pool: PgPool) {
+    let bucket = s3::Bucket::new().await;
+    let wire = Wire::cut_after(u64::MAX).await;
+    let endpoint = format!("--offsite-endpoint=http://{}", wire.address);
+    let bench = bench_with(pool.clone(), &bucket, &[&endpoint]).await;
+    let it = bench.running("shop").await;
+    let ends = "old.offsite_status = 'uploading' and new.offsite_status <> 'uploading'";
+    refuse(&pool, ends).await;
+    let id = bench.good(&it).await;
+    until_refused(&pool).await;
+    wire.cut();
+    let deleted = bench.call("DELETE", &path_of(id, ""), Value::Null).await;
+    deleted.expect(204);
+    end_term(&bench).await;
+    bench.good(&it).await;
+}
+
+#[sqlx::test(migrator = "openflow_manager::db::MIGRATOR")]
+async fn a_copy_whose_backup_was_deleted_meanwhile_goes(pool: PgPool) {
+    let bucket = s3::Bucket::new().await;
+    let bench = bench_with(pool.clone(), &bucket, &[]).await;
+    let it = bench.running("shop").await;
+    let ends = "old.offsite_status = 'uploading' and new.offsite_status <> 'uploading'";
+    refuse(&pool, ends).await;
+    let id = bench.good(&it).await;
+    until_refused(&pool).await;
+    let offsite = bucket.offsite();
+    assert_eq!(offsite.list("").await.unwrap().len(), 1);
+    // As when it was looked for in the bucket before the upload ended.
+    sqlx::raw_sql("alter table backups disable trigger backups_forget_offsite")
+        .execute(&pool)
+        .await
+        .unwrap();
+    let deleted = bench.call("DELETE", &path_of(id, ""), Value::Null).await;
+    deleted.expect(204);
+    eventually("its copy is gone", async || {
+        offsite.list("").await.unwrap().is_empty().then_some(())
+    })
+    .await;
+}
+
+#[sqlx::test(migrator = "openflow_manager::db::MIGRATOR")]
+async fn a_result_that_cannot_be_noted_keeps_nobody_from_making_backups(pool: PgPool) {
+    let bench = quiet(pool.clone()).await;
+    let it = bench.running("shop").await;
+    let id = bench.good(&it).await;
+    refuse(
+        &pool,
+        "new.verification_status in ('good', 'failed') and new.verification_level = 'rehearsed'",
+    )
+    .await;
+    let asked = bench.post(&path_of(id, "verify"), Value::Null).await;
+    asked.expect(202);
+    until_refused(&pool).await;
+    end_term(&bench).await;
+    bench.good(&it).await;
+    relent(&pool).await;
+    assert_eq!(verified(&bench, id).await["verification"]["status"], "good");
+}

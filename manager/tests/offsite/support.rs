@@ -175,6 +175,11 @@ impl Relay {
         }
     }
 
+    /// From now on nothing passes.
+    pub(crate) fn cut(&self) {
+        self.passed.store(u64::MAX, SeqCst);
+    }
+
     /// Bytes that went to the server.
     pub(crate) fn passed(&self) -> u64 {
         self.passed.load(SeqCst)
@@ -204,7 +209,9 @@ async fn relay(listener: TcpListener, passed: Arc<AtomicU64>, limit: u64) {
 async fn forward(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, passed: &AtomicU64, limit: u64) {
     let mut buffer = vec![0; 64 << 10];
     while let Ok(n @ 1..) = from.read(&mut buffer).await {
-        if limit < passed.fetch_add(n as u64, SeqCst) + n as u64 {
+        let add = |it: u64| Some(it.saturating_add(n as u64));
+        let before = passed.fetch_update(SeqCst, SeqCst, add).unwrap_or(limit);
+        if limit <= before || limit < before.saturating_add(n as u64) {
             return;
         }
         if to.write_all(&buffer[..n]).await.is_err() {

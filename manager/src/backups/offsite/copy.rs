@@ -102,9 +102,12 @@ impl Backups {
         match copied {
             Copied::Done { key, bytes } => {
                 if !store::done(&mut tx, id, it.at).await? {
-                    let known = backups::get(&mut tx, id).await?;
-                    drop(tx);
-                    return self.not_copied(known, key).await;
+                    // Deleted meanwhile, when there was no object to delete yet;
+                    // or the database took it before.
+                    if backups::get(&mut tx, id).await?.is_none() {
+                        store::leave_over(&mut tx, key, it.backup.project, self.now()).await?;
+                    }
+                    return Ok(tx.commit().await?);
                 }
                 tx.commit().await?;
                 tracing::info!(backup.id = %id, "the backup {} was copied offsite: {bytes} bytes", it.backup.title());
@@ -114,15 +117,6 @@ impl Backups {
             Copied::Released => store::release(&mut tx, Some(id)).await?,
         }
         Ok(tx.commit().await?)
-    }
-
-    /// Deleted meanwhile, when there was no object to delete yet; or the
-    /// database took it before.
-    async fn not_copied(&self, known: Option<Backup>, key: &str) -> Result<(), Error> {
-        match (known, &self.parts.offsite) {
-            (None, Some(offsite)) => Ok(offsite.delete(key).await?),
-            _ => Ok(()),
-        }
     }
 
     async fn copy(

@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use crate::{
     backups::{Backup, store as backups},
-    kernel::BackupId,
+    kernel::{BackupId, ProjectId},
     offsite::UploadState,
 };
 
@@ -201,6 +201,24 @@ pub(super) async fn leftovers(
         state: state(it.state),
     });
     Ok(leftover.collect())
+}
+
+/// An object that is to be deleted, as if its backup had been deleted now.
+pub(super) async fn leave_over(
+    conn: &mut PgConnection,
+    key: &str,
+    project: ProjectId,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "insert into backup_offsite_leftovers (key, project_id, retry_at) values ($1, $2, $3) on conflict do nothing",
+        key,
+        project.0,
+        now,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
 }
 
 pub(super) async fn forget(conn: &mut PgConnection, key: &str) -> sqlx::Result<()> {

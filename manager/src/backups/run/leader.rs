@@ -102,7 +102,7 @@ impl Runner {
         let term = Term(Uuid::now_v7());
         // Before those of earlier terms are taken for dead.
         self.note_again(under_way).await;
-        if !under_way.unnoted.is_empty() {
+        if under_way.has_unnoted_claims() {
             stop.cancel();
             return;
         }
@@ -308,6 +308,13 @@ impl UnderWay {
     fn spawn(&mut self, doing: Doing, work: impl Future<Output = Option<Ending>> + Send + 'static) {
         let task = self.tasks.spawn(work);
         self.doing.insert(task.id(), doing);
+    }
+
+    /// A new term would take what was made for what died with its manager. All
+    /// else that is unnoted is at worst done again.
+    fn has_unnoted_claims(&self) -> bool {
+        let mut unnoted = self.unnoted.iter();
+        unnoted.any(|(it, _)| matches!(it.what, What::Made(..)))
     }
 
     fn made(&self) -> usize {
