@@ -11,6 +11,7 @@ create table stacks (
   engine text not null constraint stacks_engine_known check (engine in ('node-red', 'n8n')),
   version text not null,
   image text not null,
+  storage text not null default 'files' constraint stacks_storage_known check (storage in ('files', 'postgres')),
   status text not null constraint stacks_status_known check (status in ('pulling', 'ready', 'failed')),
   status_detail text,
   is_default boolean not null default false,
@@ -21,6 +22,7 @@ create table stacks (
 );
 create unique index stacks_default_key on stacks (engine) where is_default;
 comment on table stacks is 'An engine at a version: the image that instances start from.';
+comment on column stacks.storage is 'Where its instances keep what their engine has in a database.';
 comment on column stacks.is_default is 'The stack of an instance that names none; one for each engine.';
 
 create table templates (
@@ -47,6 +49,7 @@ create table instances (
   subdomain text not null,
   engine text not null constraint instances_engine_known check (engine in ('node-red', 'n8n')),
   stack_id uuid not null constraint instances_stack_id_fkey references stacks (id),
+  storage text not null default 'files' constraint instances_storage_known check (storage in ('files', 'postgres')),
   -- What should be.
   desired text not null constraint instances_desired_known check (desired in ('running', 'stopped', 'absent')),
   restart_wanted bigint not null default 0,

@@ -84,6 +84,19 @@ impl Folder {
         Ok(fs::fsync(&parent)?)
     }
 
+    /// Removes a file, or a link and not what it leads to. Fine when it is gone.
+    pub fn remove(&self, name: &str) -> io::Result<()> {
+        let (parent, last) = name.rsplit_once('/').unwrap_or(("", name));
+        plain(last)?;
+        let removed = self
+            .open_folder(parent)
+            .and_then(|parent| Ok(fs::unlinkat(&parent, last, AtFlags::empty())?));
+        match removed {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            other => other,
+        }
+    }
+
     /// Opens for reading whatever is there but a link or a folder, and never waits for a FIFO's other end.
     pub(crate) fn open_file(&self, name: &str) -> io::Result<(File, Stat)> {
         let flags =

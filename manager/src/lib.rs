@@ -6,6 +6,7 @@ pub mod backups;
 pub mod cli;
 pub mod config;
 pub mod crypto;
+pub mod databases;
 pub mod db;
 pub mod engines;
 pub mod identity;

@@ -11,7 +11,7 @@ const RANKS: &[(u8, &[&str])] = &[
     (0, &["kernel"]),
     (1, &["crypto"]),
     (2, &["config", "db", "events", "runtime", "web"]),
-    (3, &["audit", "engines", "jobs", "offsite"]),
+    (3, &["audit", "databases", "engines", "jobs", "offsite"]),
     (4, &["identity"]),
     (5, &["access", "credentials", "stacks"]),
     (6, &["instances"]),

@@ -7,6 +7,7 @@ const MAX_ENTRIES = 500_000;
 const MAX_DATABASES = 200;
 const MAX_DATABASE_BYTES = 2 * 1024 ** 3;
 const MAX_SQLITE_MS = 5 * 60_000;
+const SIDES = ['-wal', '-shm', '-journal'];
 const SQLITE_HEADER = Buffer.from('SQLite format 3\0');
 // Modules come with databases of their own for tests; npm's cache is not part of a backup.
 const SKIPPED = new Set(['node_modules', '.npm', '.cache']);
@@ -89,6 +90,9 @@ function checkDatabases(folder) {
 
 /** What SQLite says against a file, '' for nothing. `isUnknown`: it needs functions that only its own program has. */
 function faultOf(file) {
+  // SQLite would open them whatever they are, and wait for a FIFO for ever.
+  const odd = SIDES.find((end) => fs.lstatSync(file + end, { throwIfNoEntry: false })?.isFile() === false);
+  if (odd) return { fault: `what is beside it as ${path.basename(file + odd)} is not a file` };
   try {
     return { fault: integrityFault(file, true) };
   } catch (error) {

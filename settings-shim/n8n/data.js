@@ -2,63 +2,86 @@
 // Looks at the data folder before n8n does: a fresh one gets the migrated database of the image, one that this n8n cannot
 // live with stops the start with a reason.
 //
-// Invariant: nothing that was there is changed, except by SQLite itself (it plays back a journal that was left behind).
+// Invariant: nothing that was there is changed, except by SQLite itself (it plays back a journal that was left behind). In
+// PostgreSQL, what no data folder needs any more is dropped.
 const fs = require('node:fs');
 const path = require('node:path');
+const { readAddress } = require('./database/address');
+const { findDump } = require('./database/dump');
+const { checkMigrations } = require('./database/migrations');
+const { readPointer } = require('./database/pointer');
+const { preparePostgres } = require('./database/prepare');
 const { CannotStart } = require('./failures');
+const { isFolder, nameOf, readText, sqliteFiles } = require('./files');
 
 const MAX_CONFIG_BYTES = 64 * 1024;
 const MAX_CHECKED_BYTES = 32 * 1024 ** 2; // the check of a larger database would be felt at each start
 const MAX_KEY_BYTES = 4096;
+const RECREATE = 'The manager puts it there when it makes the container: recreate the container.';
+const DATABASE = 'database.sqlite';
 const DAMAGED = 'The database of n8n (.n8n/database.sqlite) is damaged. Nothing was changed. Restore a backup of this instance.';
+const NO_SERVER = 'This instance keeps its data in PostgreSQL (.n8n/database.json or .dump), and was given no address of a server. Nothing was changed. '
+  + 'Give it a stack with PostgreSQL again, or restore a backup of an instance without.';
 
 /** The file with the encryption key. n8n reads it by itself, so that the key is in no environment. */
 function findKey(secretsDir) {
   const file = path.join(secretsDir, 'encryption_key');
   let key;
   try {
-    key = fs.readFileSync(file, { encoding: 'utf8' }).slice(0, MAX_KEY_BYTES).trim();
+    key = readText(file, MAX_KEY_BYTES)?.trim();
   } catch (error) {
-    throw new CannotStart(`The encryption key of n8n cannot be read from ${file} (${error.code}). The manager puts it there when it makes the container: recreate the container.`);
+    throw new CannotStart(`The encryption key of n8n cannot be read from ${file} (${error.code ?? error.message}). ${RECREATE}`);
   }
-  if (key.length < 16) throw new CannotStart(`The encryption key of n8n in ${file} is too short. The manager puts it there when it makes the container: recreate the container.`);
+  if (key === undefined) throw new CannotStart(`The encryption key of n8n cannot be read from ${file} (there is no such file). ${RECREATE}`);
+  if (key.length < 16) throw new CannotStart(`The encryption key of n8n in ${file} is too short. ${RECREATE}`);
   return { file, key };
 }
 
 /**
  * @param {string} folder n8n's folder, usually /data/.n8n
- * @param {string} key the encryption key
- * @param {{database: string, migrations: string, version: string}} seed the database of the image, a JSON list of the migrations
- *   that its n8n knows, and n8n's version
+ * @param {{key: string, dir: string}} secrets the encryption key, and the folder of the secret files
+ * @param {{app: string, version: string}} image the folder with n8n's node_modules and the first database, and n8n's version
+ * @returns {Promise<object | undefined>} where in PostgreSQL the data are (address.js, and `schema`); undefined for SQLite
  * @throws {CannotStart}
+ * @throws {import('./failures').TryAgain} when PostgreSQL cannot be reached
  */
-function prepareData(folder, key, seed) {
-  fs.mkdirSync(folder, { recursive: true, mode: 0o700 });
-  checkConfig(path.join(folder, 'config'), key);
-  const database = path.join(folder, 'database.sqlite');
-  if (fs.existsSync(database)) return checkDatabase(database, seed);
-  // SQLite would play a foreign journal into the new database.
-  const journal = [`${database}-wal`, `${database}-journal`].find((file) => fs.existsSync(file));
-  if (journal) {
-    throw new CannotStart(`The database of n8n (.n8n/database.sqlite) is missing, but its journal ${path.basename(journal)} is there. Restore a backup of this instance.`);
-  }
-  if (!fs.existsSync(seed.database)) return undefined; // n8n makes its own; it takes longer
-  const part = `${database}.part`;
-  fs.copyFileSync(seed.database, part);
-  fs.chmodSync(part, 0o600);
-  return fs.renameSync(part, database);
+async function prepareData(folder, secrets, image) {
+  if (!isFolder(folder)) fs.mkdirSync(folder, { recursive: true, mode: 0o700 });
+  checkConfig(path.join(folder, 'config'), secrets.key);
+  const address = readAddress(secrets.dir);
+  const files = sqliteFiles(path.join(folder, DATABASE));
+  if (address) return preparePostgres({ folder, address, image, hasFiles: files.length > 0 });
+  if (readPointer(folder) !== undefined || (files.length === 0 && findDump(folder))) throw new CannotStart(NO_SERVER);
+  prepareSqlite(path.join(folder, DATABASE), files, image);
+  return undefined;
 }
+
+function prepareSqlite(database, files, image) {
+  const seed = path.join(image.app, 'seed');
+  if (files[0] === database) {
+    checkDatabase(database, knownMigrations(path.join(seed, 'migrations.json')), image.version);
+    return;
+  }
+  // SQLite would play a foreign journal into the new database.
+  const journal = files.find((file) => !file.endsWith('-shm'));
+  if (journal) {
+    throw new CannotStart(`The database of n8n (.n8n/database.sqlite) is missing, but its journal ${nameOf(journal)} is there. Restore a backup of this instance.`);
+  }
+  const first = path.join(seed, DATABASE);
+  if (!fs.existsSync(first)) return; // n8n makes its own; it takes longer
+  const part = `${database}.part`;
+  fs.rmSync(part, { force: true }); // never through a link that was left there
+  fs.copyFileSync(first, part, fs.constants.COPYFILE_EXCL);
+  fs.chmodSync(part, 0o600);
+  fs.renameSync(part, database);
+}
+
+const knownMigrations = (file) => (fs.existsSync(file) ? JSON.parse(fs.readFileSync(file, 'utf8')) : undefined);
 
 /** n8n writes the key into its configuration file at its first start. */
 function checkConfig(file, key) {
-  let text;
-  try {
-    if (fs.statSync(file).size > MAX_CONFIG_BYTES) throw new CannotStart('The file .n8n/config is far larger than n8n writes it. Restore a backup of this instance.');
-    text = fs.readFileSync(file, 'utf8');
-  } catch (error) {
-    if (error.code === 'ENOENT') return;
-    throw error;
-  }
+  const text = readText(file, MAX_CONFIG_BYTES);
+  if (text === undefined) return;
   let config;
   try {
     config = JSON.parse(text);
@@ -72,7 +95,7 @@ function checkConfig(file, key) {
   }
 }
 
-function checkDatabase(file, seed) {
+function checkDatabase(file, known, version) {
   const { DatabaseSync } = require('node:sqlite');
   let database;
   let ran;
@@ -94,18 +117,9 @@ function checkDatabase(file, seed) {
   } finally {
     database?.close();
   }
-  checkMigrations(ran, seed);
+  checkMigrations(ran, known, version);
 }
 
 const [SQLITE_PERM, SQLITE_READONLY, SQLITE_CORRUPT, SQLITE_FULL, SQLITE_CANTOPEN, SQLITE_NOTADB] = [3, 8, 11, 13, 14, 26];
-
-/** Migrations go forward only: n8n would run on a newer database and break it. */
-function checkMigrations(ran, { migrations, version }) {
-  if (!fs.existsSync(migrations)) return;
-  const known = new Set(JSON.parse(fs.readFileSync(migrations, 'utf8')));
-  if (!ran.some((name) => !known.has(name))) return;
-  throw new CannotStart(`The data of this instance was used by a newer n8n than the ${version} of this image. n8n cannot go back. Nothing was changed. `
-    + 'Go back to the newer image, or restore a backup from before the upgrade.');
-}
 
 module.exports = { findKey, prepareData };

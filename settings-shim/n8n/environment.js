@@ -37,19 +37,22 @@ const REMOVED = ['N8N_ENCRYPTION_KEY', 'N8N_PATH', 'N8N_SSL_KEY', 'N8N_SSL_CERT'
   'N8N_ENDPOINT_REST', 'N8N_ENDPOINT_WEBHOOK', 'N8N_ENDPOINT_WEBHOOK_TEST', 'N8N_ENDPOINT_WEBHOOK_WAIT', 'N8N_ENDPOINT_FORM',
   'N8N_ENDPOINT_FORM_TEST', 'N8N_ENDPOINT_FORM_WAIT', 'N8N_ENDPOINT_MCP', 'N8N_ENDPOINT_MCP_TEST', 'N8N_ENDPOINT_HEALTH',
   'N8N_PUBLIC_API_ENDPOINT', 'N8N_DISABLE_UI', 'CREDENTIALS_OVERWRITE_ENDPOINT', 'DB_TYPE', 'DB_SQLITE_DATABASE', 'DB_TABLE_PREFIX',
+  // PostgreSQL's client takes these where nothing else is said.
+  'PGOPTIONS', 'PGBINARY', 'PGREPLICATION', 'PGCLIENTENCODING', 'PGSSLMODE', 'NODE_PG_FORCE_NATIVE',
   // Credentials under keys that are in the database could not be carried to another instance, and content/ publishes by that service.
   'N8N_ENV_FEAT_ENCRYPTION_KEY_ROTATION', 'N8N_USE_WORKFLOW_PUBLICATION_SERVICE'];
 // n8n has read them when it is up. No flow and no program that one starts needs to find them.
-const SECRET = ['N8N_USER_MANAGEMENT_JWT_SECRET', 'N8N_ENCRYPTION_KEY_FILE', 'N8N_INSTANCE_OWNER_PASSWORD_HASH'];
+const SECRET = ['N8N_USER_MANAGEMENT_JWT_SECRET', 'N8N_ENCRYPTION_KEY_FILE', 'N8N_INSTANCE_OWNER_PASSWORD_HASH', 'DB_POSTGRESDB_PASSWORD'];
 
 /**
  * Puts n8n's settings into `env`.
  * @param {Record<string, string | undefined>} env process.env, after takeEnvironment
  * @param {object} openflow what takeEnvironment returned
- * @param {{data: string, port: string, brokerPort: string, host: string, hooks: string, keyFile: string, runnerHeapMb?: number}} options
+ * @param {{data: string, port: string, brokerPort: string, host: string, hooks: string, keyFile: string, runnerHeapMb?: number,
+ *   postgres?: object}} options `postgres` is what prepareData returned
  */
-function setEnvironment(env, openflow, { data, port, brokerPort, host, hooks, keyFile, runnerHeapMb }) {
-  for (const name of REMOVED) {
+function setEnvironment(env, openflow, { data, port, brokerPort, host, hooks, keyFile, runnerHeapMb, postgres }) {
+  for (const name of [...REMOVED, ...Object.keys(env).filter((it) => it.startsWith('DB_POSTGRESDB_'))]) {
     delete env[name];
     delete env[`${name}_FILE`];
   }
@@ -73,9 +76,23 @@ function setEnvironment(env, openflow, { data, port, brokerPort, host, hooks, ke
     ...(runnerHeapMb && { N8N_RUNNERS_MAX_OLD_SPACE_SIZE: String(runnerHeapMb) }),
   };
   if (!openflow.n8nSignIn) Object.assign(fixed, OWNER);
+  if (postgres) Object.assign(fixed, postgresSettings(postgres));
   const defaults = { ...DEFAULTS, NPM_CONFIG_CACHE: `${data}/.npm`, N8N_LOG_LEVEL: logLevel(openflow.logLevel), ...(openflow.n8nSignIn && OWNER) };
   for (const [name, value] of Object.entries(defaults)) env[name] ??= value;
   Object.assign(env, fixed); // n8n reads NAME_FILE only where NAME is absent
+}
+
+function postgresSettings({ host, port, user, password, database, schema, isEncrypted }) {
+  return {
+    DB_TYPE: 'postgresdb',
+    DB_POSTGRESDB_HOST: host,
+    DB_POSTGRESDB_PORT: String(port),
+    DB_POSTGRESDB_USER: user,
+    DB_POSTGRESDB_PASSWORD: password,
+    DB_POSTGRESDB_DATABASE: database,
+    DB_POSTGRESDB_SCHEMA: schema,
+    ...(isEncrypted && { DB_POSTGRESDB_SSL_ENABLED: 'true', DB_POSTGRESDB_SSL_REJECT_UNAUTHORIZED: 'false' }),
+  };
 }
 
 /** n8n has four of the levels. */

@@ -5,7 +5,7 @@ const { isGuarded } = require('../common/gate');
 const { deployHooks } = require('./deploys');
 const { findOwner, service } = require('./engine');
 const { removeSecrets } = require('./environment');
-const { CannotStart, HOOK_FAILED } = require('./failures');
+const { CannotStart, HOOK_FAILED, isFromOutside } = require('./failures');
 const state = require('./state');
 
 const SESSION_MS = 5_000; // what changes the owner's session (its e-mail, its password) is made up for that soon
@@ -46,13 +46,17 @@ function watchActivation() {
   Promise.race([finished, wait(ACTIVATION_MS, undefined, { ref: false })]).then(() => { state.running = true; });
 }
 
+/** What our part cannot do with this n8n will be the same at every start; what the database could not do just now will not. */
 async function readyOrNot(server) {
   try {
     await ready(server);
   } catch (error) {
+    if (error instanceof CannotStart || isFromOutside(error)) throw error;
     console.error(`[openflow] ${error.stack}`);
     throw new CannotStart(HOOK_FAILED);
   }
 }
 
-module.exports = { n8n: { ready: [readyOrNot] }, ...deployHooks((person) => state.deployed(person)) };
+const changes = deployHooks(state.deployed);
+
+module.exports = { ...changes, n8n: { ...changes.n8n, ready: [readyOrNot] } };

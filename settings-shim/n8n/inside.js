@@ -24,7 +24,7 @@ const ROUTES = {
 
 const TOO_LARGE = `The workflows and credentials take more than ${MAX_CONTENT_BYTES} bytes.`;
 const SIZE = `SELECT
-  (SELECT COALESCE(SUM(LENGTH("nodes") + LENGTH("connections") + COALESCE(LENGTH("pinData"), 0)), 0) FROM "workflow_entity")
+  (SELECT COALESCE(SUM(LENGTH(CAST("nodes" AS TEXT)) + LENGTH(CAST("connections" AS TEXT)) + COALESCE(LENGTH(CAST("pinData" AS TEXT)), 0)), 0) FROM "workflow_entity")
   + (SELECT COALESCE(SUM(LENGTH("data")), 0) FROM "credentials_entity") AS "size"`;
 
 let isWriting = false;

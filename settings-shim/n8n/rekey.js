@@ -1,20 +1,22 @@
 'use strict';
-// Gives the data of a stopped instance another encryption key, for a backup that is restored into another instance:
-//   node /opt/openflow/n8n/rekey.js
-// in a container of the image with the data folder at /data and no network; the keys are in the secret files
-// old_encryption_key and encryption_key. All or nothing; done again it changes nothing. When it cannot, one line
-// `openflow: …` on stderr and exit status 1. --data is for tests.
+// Gives the data of a stopped instance another encryption key: what n8n encrypts with its key in the database, and its
+// configuration. All or nothing; done again it changes nothing.
+//
+// Not moved are the settings of parts that are switched off here and need a licence (LDAP, SAML, source control, external
+// secrets), and what a waiting execution holds encrypted of the request that began it.
 const { createCipheriv, createDecipheriv, createHash, hkdfSync, randomBytes } = require('node:crypto');
-const fs = require('node:fs');
 const path = require('node:path');
-const { parseArgs } = require('node:util');
-const { open, seal } = require('./secrets');
+const { changeDatabase } = require('./database/open');
+const { plain } = require('./failures');
+const { prepareFile, readText } = require('./files');
+const { open, openText, seal } = require('./secrets');
 
 // n8n-core's format of wrapped keys: version, salt, tag, text; AES-256-GCM, key and IV by HKDF.
 const VERSION = 1;
 const [SALT, TAG, TEXT] = [1, 33, 49];
 const INFO = 'n8n-encryption-v1';
 const MAX_CONFIG_BYTES = 64 * 1024;
+const MAX_NAME = 100;
 const WRAPPED = ['data_encryption', 'signing.hmac', 'signing.jwt', 'signing.binary_data', 'jwe.private-key'];
 
 function keyAndIv(key, salt) {
@@ -39,7 +41,7 @@ function wrap(text, key) {
 }
 
 /** `data` under the new key. What is under the new one already stays as it is. */
-function moved(data, from, to, { read, write }) {
+function moved(data, { from, to }, { read, write }) {
   try {
     read(data, to);
     return data;
@@ -48,79 +50,75 @@ function moved(data, from, to, { read, write }) {
   return write(text === from ? to : text, to); // n8n keeps its key among the wrapped ones, too
 }
 
-function rekeyDatabase(file, from, to) {
-  const { DatabaseSync } = require('node:sqlite');
-  const database = new DatabaseSync(file);
-  try {
-    database.exec('BEGIN IMMEDIATE');
-    const move = (table, column, rows, way) => {
-      const update = database.prepare(`UPDATE "${table}" SET "${column}" = ? WHERE "id" = ?`);
-      for (const row of rows) {
-        let value;
-        try {
-          value = moved(row.value, from, to, way);
-        } catch {
-          throw new Error(`${row.id} in ${table} cannot be decrypted: it is damaged, or of another encryption key than the backup`);
-        }
-        if (value !== row.value) update.run(value, row.id);
+const CREDENTIAL = { read: open, write: seal };
+const KEY = { read: unwrap, write: wrap };
+const TEXTUAL = { read: openText, write: seal };
+// With a ":" a value is under a key that is in the database.
+const isOwn = (text) => text !== '' && !text.includes(':');
+
+// Table, column, how it is encrypted, and in which rows. n8n keeps a list as a text with commas.
+const COLUMNS = [
+  ['credentials_entity', 'data', CREDENTIAL],
+  ['deployment_key', 'value', KEY, `"type" IN (${WRAPPED.map((it) => `'${it}'`).join(', ')})`],
+  ['user', 'mfaSecret', TEXTUAL],
+  ['user', 'mfaRecoveryCodes', { ...TEXTUAL, isList: true }],
+];
+
+async function rekeyDatabase({ query, tables }, keys) {
+  for (const [table, column, way, where = 'TRUE'] of COLUMNS) {
+    if (!tables.has(table)) continue;
+    const rows = await query(`SELECT * FROM "${table}" WHERE ${where}`);
+    for (const row of rows) {
+      const { [column]: value } = row;
+      if (typeof value !== 'string' || value === '') continue;
+      const parts = way.isList ? value.split(',') : [value];
+      let changed;
+      try {
+        changed = parts.map((part) => (isOwn(part) ? moved(part, keys, way) : part)).join(',');
+      } catch {
+        throw new Error(`${named(row.id)} in ${table} cannot be decrypted: it is damaged, or of another encryption key than the backup`);
       }
-    };
-    const has = (table) => database.prepare('SELECT 1 FROM sqlite_master WHERE name = ?').get(table) !== undefined;
-    if (has('credentials_entity')) {
-      // With a ":" they are under a key that is in the database.
-      move('credentials_entity', 'data', database.prepare(`SELECT "id", "data" AS "value" FROM "credentials_entity" WHERE "data" NOT LIKE '%:%'`).all(), { read: open, write: seal });
+      if (changed !== value) await query(`UPDATE "${table}" SET "${column}" = $1 WHERE "id" = $2`, [changed, row.id]);
     }
-    if (has('deployment_key')) {
-      const rows = database.prepare('SELECT "id", "type", "value" FROM "deployment_key"').all().filter(({ type }) => WRAPPED.includes(type));
-      move('deployment_key', 'value', rows, { read: unwrap, write: wrap });
-    }
-    database.exec('COMMIT');
-    database.exec('PRAGMA wal_checkpoint(TRUNCATE)');
-  } finally {
-    database.close();
   }
 }
 
+/** An id as it may be shown: it is what a tenant wrote. */
+const named = (id) => plain(id).slice(0, MAX_NAME);
+
 /** n8n's configuration with the new key, beside the old one until `put`; undefined when there is none yet. */
-function newConfig(file, from, to) {
-  if (!fs.existsSync(file)) return undefined;
-  if (fs.statSync(file).size > MAX_CONFIG_BYTES) throw new Error('.n8n/config is too large');
+function newConfig(file, { from, to }) {
+  const text = readText(file, MAX_CONFIG_BYTES);
+  if (text === undefined) return undefined;
   let config;
   try {
-    config = JSON.parse(fs.readFileSync(file, 'utf8'));
+    config = JSON.parse(text);
   } catch {
     // JSON.parse's own message would quote the key.
   }
   if (typeof config?.encryptionKey !== 'string') throw new Error('.n8n/config is damaged');
   if (![from, to].includes(config.encryptionKey)) throw new Error('.n8n/config holds another encryption key than the backup');
-  const part = `${file}.part`;
-  fs.rmSync(part, { force: true }); // never through a link that was left there
-  fs.writeFileSync(part, JSON.stringify({ ...config, encryptionKey: to }, null, '\t'), { mode: 0o600, flag: 'wx' });
-  return { put: () => fs.renameSync(part, file), forget: () => fs.rmSync(part, { force: true }) };
+  return prepareFile(file, JSON.stringify({ ...config, encryptionKey: to }, null, '\t'));
 }
 
-/** The configuration goes last: where it has the new key, all is done. */
-function rekey(folder, from, to) {
-  const config = newConfig(path.join(folder, 'config'), from, to);
+/**
+ * The configuration goes last: where it has the new key, all is done.
+ * @param {{data: string, secrets: string, app: string}} options see database/open.js
+ * @param {{from: string, to: string}} keys
+ */
+async function rekey(options, keys) {
+  const config = newConfig(path.join(options.data, '.n8n/config'), keys);
   try {
-    const database = path.join(folder, 'database.sqlite');
-    if (fs.existsSync(database)) rekeyDatabase(database, from, to);
+    await changeDatabase(options, (database) => rekeyDatabase(database, keys));
     config?.put();
   } finally {
     config?.forget();
   }
 }
 
-function main() {
-  const { values } = parseArgs({ options: { data: { type: 'string', default: '/data' } } });
-  const secrets = process.env.OPENFLOW_SECRETS_DIR || '/run/openflow';
-  try {
-    const [from, to] = ['old_encryption_key', 'encryption_key'].map((name) => fs.readFileSync(path.join(secrets, name), 'utf8').trim());
-    rekey(path.join(values.data, '.n8n'), from, to);
-  } catch (error) {
-    process.exitCode = 1;
-    process.stderr.write(`openflow: the credentials of n8n could not be encrypted anew: ${error.message}\n`);
-  }
+/** Whether the configuration would stand in the way; nothing is changed. */
+function checkRekey({ data }, keys) {
+  newConfig(path.join(data, '.n8n/config'), keys)?.forget();
 }
 
-main();
+module.exports = { checkRekey, named, rekey };

@@ -7,8 +7,8 @@ module.exports = {
   running: false,
   /** Called once when the start has succeeded. */
   started: () => {},
-  /** Tells the manager of a deploy, see common/deployed.js. */
-  deployed: () => {},
+  /** Tells the manager of a deploy, see common/deployed.js; there from before n8n's first line on. */
+  deployed: undefined,
   /** The session of n8n's owner. */
   session: async () => { throw new Error('n8n is not ready'); },
 };

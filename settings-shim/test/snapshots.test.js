@@ -173,7 +173,7 @@ test('a deploy does not wait for the manager, nor fail without it', async () => 
 });
 
 /** A notice on a manager of the test's own: `answers` are given one after the other; `release()` lets the next one go. */
-function noticeWith(statuses) {
+function noticeWith(statuses, pausesMs = [1, 1]) {
   const calls = [];
   const waiting = [];
   const lines = [];
@@ -182,7 +182,7 @@ function noticeWith(statuses) {
     const status = statuses.shift() ?? 202;
     waiting.push(() => (status === 'away' ? reject(new Error('away')) : resolve({ status })));
   });
-  const deployed = createDeployNotice(ask, { pausesMs: [1, 1], log: (line) => lines.push(line) });
+  const deployed = createDeployNotice(ask, { pausesMs, log: (line) => lines.push(line) });
   return { calls, lines, deployed, release: async () => { await until(() => waiting.length > 0); waiting.shift()(); } };
 }
 const person = (userId) => ({ userId, name: userId, role: 'member' });
@@ -219,4 +219,17 @@ test('a notice that the manager refuses is not repeated', async () => {
   await notice.release();
   await until(() => notice.lines.length === 1);
   assert.equal(notice.calls.length, 1);
+});
+
+test('at the end of the process a notice that waits for its next try is tried at once, for the last time, and not waited for without end', async () => {
+  await noticeWith([]).deployed.flush(3_600_000); // nothing to tell
+  const notice = noticeWith(['away', 503], [3_600_000]);
+  notice.deployed(person('a'));
+  await notice.release();
+  await new Promise(setImmediate); // it waits now
+  await notice.deployed.flush(1);
+  await until(() => notice.calls.length === 2);
+  await notice.release();
+  await until(() => notice.lines.length === 1);
+  assert.match(notice.lines[0], /answered 503/);
 });

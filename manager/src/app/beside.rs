@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// The instances, for a command beside the manager (or in its absence): it
-/// freezes and looks, and makes nothing run.
+/// freezes, dumps and looks, and makes no instance run.
 pub async fn instances_beside(settings: &Settings, db: &Db) -> anyhow::Result<Instances> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let address = settings.config.address.listen;
@@ -25,6 +25,7 @@ pub async fn instances_beside(settings: &Settings, db: &Db) -> anyhow::Result<In
         access: Access::new(db.clone(), clock),
         changes: Changes::new(),
         runtime: Arc::new(runtime),
+        databases: slices::databases(settings)?,
         settings: Arc::new(slices::instance_settings(settings, address)?),
     }))
 }

@@ -2,7 +2,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use axum::Router;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, lookup_host};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
@@ -10,11 +10,13 @@ use super::{
     Core, Settings, System,
     built_in_broker::BuiltInBroker,
     gateway::{Door, Gateway},
+    slices,
 };
 use crate::{
     access::{InstallationSecrets, SecretName},
     config::MqttBroker,
     crypto::sha256,
+    databases::Databases,
     db::Db,
     identity::SignInRates,
     kernel::{Clock, SystemClock},
@@ -149,6 +151,7 @@ pub(super) async fn connect_docker(
     config.allowed_networks = instances.allowed_networks.clone();
     config.host_ports = vec![address.port()];
     config.host_ports.extend(settings.config.mqtt.host_port());
+    open_databases(&mut config, &slices::databases(settings)?).await;
     let proxy = &settings.config.proxy;
     // With another server in front of the proxy, that one's port too.
     let edge = settings.config.address.public_url.as_ref();
@@ -161,6 +164,20 @@ pub(super) async fn connect_docker(
     config.public_ports.sort_unstable();
     config.public_ports.dedup();
     Ok(DockerRuntime::connect(config))
+}
+
+/// Lets instances reach the server for their databases, wherever it is.
+async fn open_databases(config: &mut DockerConfig, databases: &Databases) {
+    match databases.address() {
+        None => {}
+        Some((None, port)) => config.host_ports.push(port),
+        Some((Some(host), port)) => match lookup_host((host, port)).await {
+            Ok(found) => config.allowed_services = found.collect(),
+            Err(error) => tracing::warn!(
+                "instances cannot reach their database server: the name {host} is not found ({error}). Restart Openflow when it is."
+            ),
+        },
+    }
 }
 
 /// The first stack and the first administrator; the link of the one who is to

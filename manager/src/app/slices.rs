@@ -13,6 +13,7 @@ use crate::{
     backups::{self, Backups},
     config,
     crypto::Passwords,
+    databases::Databases,
     db::Changes,
     identity::Identity,
     instances::{self, Instances, Routing},
@@ -56,6 +57,7 @@ impl Slices {
         let rates = system.sign_in_rates;
         let identity = Identity::new(db.clone(), clock.clone(), passwords.clone(), rates);
         let access = Access::new(db.clone(), clock.clone());
+        let databases = databases(settings)?;
         let instances = Instances::new(instances::Parts {
             db: db.clone(),
             clock: clock.clone(),
@@ -64,6 +66,7 @@ impl Slices {
             access: access.clone(),
             changes: changes.clone(),
             runtime: system.runtime.clone(),
+            databases: databases.clone(),
             settings: Arc::new(instance_settings(settings, address)?),
         });
         let secrets = InstallationSecrets::new(db.clone(), clock.clone(), keys.clone());
@@ -90,7 +93,7 @@ impl Slices {
         });
         let check_images = Wake::default();
         Ok(Self {
-            stacks: Stacks::new(db.clone(), clock.clone(), check_images.clone()),
+            stacks: Stacks::new(db.clone(), clock.clone(), check_images.clone(), databases),
             templates: Templates::new(db.clone(), clock, keys),
             feed: feed(settings, system, address, &secrets).await?,
             mqtt: mqtt(settings, system, &identity),
@@ -144,6 +147,12 @@ async fn feed(
         cookie_keys: vec![parse_key(cookie_key.expose())?],
     };
     Ok(routing::Feed::new(db, clock, keys, feed))
+}
+
+pub(super) fn databases(settings: &Settings) -> anyhow::Result<Databases> {
+    let url = settings.config.instances.instance_database_url.as_ref();
+    let databases = Databases::new(url).map_err(anyhow::Error::msg);
+    databases.context("OPENFLOW_INSTANCE_DATABASE_URL")
 }
 
 pub(super) fn instance_settings(

@@ -51,6 +51,13 @@ pub enum Error {
         instance: &'static str,
     },
     #[error(
+        "The instance that was backed up kept its data {backup}, this one keeps it {instance}: choose an instance of a stack like the first one's."
+    )]
+    OtherStorage {
+        backup: &'static str,
+        instance: &'static str,
+    },
+    #[error(
         "The backup was made with version {backup} of the engine, the instance runs {instance}: upgrade the instance first, since the engine may not read newer files."
     )]
     NewerEngine { backup: String, instance: String },
@@ -58,8 +65,8 @@ pub enum Error {
         "The credentials in this backup were sealed with a key that this installation does not have ({0}). Add the key of the installation that made it to OPENFLOW_SECRET_KEYS."
     )]
     WrongKey(KeyRingError),
-    #[error("The credentials in the backup cannot be read: {0}.")]
-    BadCredentials(String),
+    #[error("The backup cannot be fitted to the instance: {0}.")]
+    NotFitted(String),
     #[error(
         "There is not enough space: {needed_mb} MiB are needed, and {free_mb} MiB are free in {folder}. Free some, or lower OPENFLOW_BACKUP_MIN_FREE_MB."
     )]
@@ -107,6 +114,7 @@ impl DomainError for Error {
             | Self::CopyEncrypted(_)
             | Self::CopyDiffers
             | Self::OtherEngine { .. }
+            | Self::OtherStorage { .. }
             | Self::NewerEngine { .. }
             | Self::WrongKey(_)
             | Self::NoSpace { .. } => Kind::Conflict,
@@ -116,7 +124,7 @@ impl DomainError for Error {
             | Self::BadKeep
             | Self::BadRange
             | Self::TwoTargets
-            | Self::BadCredentials(_)
+            | Self::NotFitted(_)
             | Self::Refused(_)
             | Self::UploadBroken(_) => Kind::Invalid,
             Self::TooLarge(_) => Kind::TooLarge,
@@ -147,9 +155,10 @@ impl DomainError for Error {
             Self::BadKeep => "backup.bad_keep",
             Self::TwoTargets => "backup.two_targets",
             Self::OtherEngine { .. } => "backup.other_engine",
+            Self::OtherStorage { .. } => "backup.other_storage",
             Self::NewerEngine { .. } => "backup.newer_engine",
             Self::WrongKey(_) => "backup.wrong_key",
-            Self::BadCredentials(_) => "backup.bad_credentials",
+            Self::NotFitted(_) => "backup.bad_credentials",
             Self::NoSpace { .. } => "backup.no_space",
             Self::TooLarge(_) => "backup.too_large",
             Self::UploadBroken(_) => "backup.upload_broken",

@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use crate::{
     audit::Event,
-    engines::Engine,
+    engines::{Engine, Storage},
     instances::text_enum,
     kernel::{BackupId, InstanceId, ProjectId},
 };
@@ -198,6 +198,9 @@ pub struct About {
     pub instance_name: String,
     pub project_id: ProjectId,
     pub engine: Engine,
+    /// Where the instance's data was: a dump is among the files, or it is not.
+    #[serde(default)]
+    pub storage: Storage,
     /// Empty when it was not known.
     pub engine_version: String,
     /// Of the Openflow that wrote it.

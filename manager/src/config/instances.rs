@@ -3,7 +3,8 @@ use std::env;
 use clap::{Args, ValueEnum};
 use ipnet::{IpNet, Ipv4Net};
 
-use super::{LimitConfig, parse};
+use super::{DatabaseConfig, LimitConfig, parse};
+use crate::kernel::Secret;
 
 /// How instances run and what they get.
 #[derive(Clone, Debug, Args)]
@@ -29,6 +30,9 @@ pub struct InstanceConfig {
         value_delimiter = ','
     )]
     pub allowed_networks: Vec<IpNet>,
+    /// PostgreSQL server for instances whose stack keeps their data in one: a role that may make databases and roles, a host that instances reach
+    #[arg(long, env = "OPENFLOW_INSTANCE_DATABASE_URL", value_name = "URL", value_parser = parse::database_url)]
+    pub instance_database_url: Option<Secret>,
     /// Image of Node-RED instances
     #[arg(
         long,
@@ -78,7 +82,19 @@ impl InstanceConfig {
             .unwrap_or_else(|| DOCKER_SOCKET.to_owned())
     }
 
-    pub(super) fn check(&self, limits: &LimitConfig) -> Result<(), String> {
+    pub(super) fn check(
+        &self,
+        limits: &LimitConfig,
+        database: &DatabaseConfig,
+    ) -> Result<(), String> {
+        let own = database.url.as_ref().map(Secret::expose);
+        let instances = self.instance_database_url.as_ref().map(Secret::expose);
+        if own.is_some() && own == instances {
+            return Err(
+                "--instance-database-url is --database-url: tenants must not be let into Openflow's own database"
+                    .to_owned(),
+            );
+        }
         if limits.max_memory_mb < self.default_memory_mb {
             return Err(
                 "--default-memory-mb is more than --max-memory-mb: lower one or raise the other"

@@ -72,7 +72,7 @@ impl Config {
         if self.mqtt.listen_tls.is_some() || self.mqtt.listen_wss.is_some() {
             self.proxy.check_certificate("MQTT over TLS")?;
         }
-        self.instances.check(&self.limits)
+        self.instances.check(&self.limits, &self.database)
     }
 
     /// Where people find the dashboard, without a trailing slash:
@@ -182,6 +182,14 @@ mod tests {
             (vec!["--secret-keys="], "empty"),
             (vec!["--proxy-secret=short"], "16"),
             (vec!["--database-url=mysql://x/y"], "postgres://"),
+            (vec!["--instance-database-url=mysql://x/y"], "postgres://"),
+            (
+                vec![
+                    "--database-url=postgres://x/y",
+                    "--instance-database-url=postgres://x/y",
+                ],
+                "own database",
+            ),
             (vec!["--mqtt-url=http://x"], "mqtt://"),
             (vec!["--mqtt-broker=mosquitto"], "built-in"),
             (vec!["--mqtt-listen-tls=0.0.0.0:8883"], "--tls-dir"),

@@ -71,9 +71,16 @@ pub trait Kind: Send + Sync {
     /// Fails with the reason, for a person. One that is there is fine.
     async fn install(&self, admin: &Admin, module: &Module) -> Result<(), String>;
 
-    /// Fits a copy of an instance's data to another key. `Err` with the
+    /// Fits a copy of an instance's data to where it goes: to another key, and
+    /// a dump into a database. Doing it twice does no harm. `Err` with the
     /// reason, for a person.
-    async fn rekey(&self, site: &Site<'_>, from: &Secret, to: &Secret) -> Result<(), String>;
+    async fn fit(&self, site: &Site<'_>, from: &Secret, to: &Secret) -> Result<(), String>;
+
+    /// Writes the file [`Postgres::dump_file`](super::Postgres) while the engine runs on or
+    /// stands still. `Err` with the reason, for a person.
+    async fn dump(&self, _site: &Site<'_>) -> Result<(), String> {
+        Err("this engine has no database".to_owned())
+    }
 }
 
 /// How a staged restore comes to the engine.

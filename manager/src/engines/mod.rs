@@ -13,5 +13,5 @@ pub use admin::Admin;
 pub use kind::{FirstFile, HandedOver, Kind, OneShot, Refused, Site, Staged, Surroundings};
 pub use model::{
     Credentials, CredentialsError, Engine, FLOWS_BYTES_MAX, Facts, FirstTemplate, Installed,
-    Module, ReadError, Sealed, is_tab,
+    Module, Postgres, ReadError, Sealed, Storage, is_tab,
 };

@@ -87,10 +87,48 @@ pub struct Facts {
     /// it needs beside the engine. docs/wire.md says what it answers.
     pub rehearsal: [&'static str; 2],
     pub rehearsal_memory_mb_min: i32,
+    /// How it keeps its data in PostgreSQL; none when it cannot.
+    pub postgres: Option<Postgres>,
     /// Templates that an installation begins with.
     pub templates: &'static [FirstTemplate],
     /// What its licence asks of whoever runs it for others; none when nothing.
     pub licence: Option<&'static str>,
+}
+
+/// How an engine keeps its data in PostgreSQL.
+#[derive(Debug)]
+pub struct Postgres {
+    /// The secret file with the URL of its database.
+    pub url_file: &'static str,
+    /// Where [`Kind::dump`] puts a dump, in the data folder.
+    pub dump_file: &'static str,
+}
+
+/// Where the instances of a stack keep their data.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Storage {
+    /// All of it in the data folder.
+    #[default]
+    Files,
+    /// What the engine keeps in a database in PostgreSQL, each instance in a
+    /// database of its own; the rest in the data folder.
+    Postgres,
+}
+
+impl Storage {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Files => "files",
+            Self::Postgres => "postgres",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Files, Self::Postgres]
+            .into_iter()
+            .find(|it| it.as_str() == text)
+    }
 }
 
 /// A template that an installation begins with.

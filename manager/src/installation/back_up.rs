@@ -199,7 +199,18 @@ impl Rest {
             let hold = Hold::new(self.job.instances.clone(), id, handle.clone());
             let hold = (!self.job.hot).then_some(hold);
             let path = self.job.instances.data_folder(id);
+            let dump = match self.dump(handle, id) {
+                Ok(dump) => dump,
+                Err(error) => {
+                    tracing::warn!("cannot copy {}: {error}", it.name);
+                    it.missing = Some(error.to_string());
+                    continue;
+                }
+            };
             let copied = copy.folder(&Kind::Instance(it.id), &path, hold);
+            if let Some(dump) = dump {
+                handle.block_on(dump.remove())?;
+            }
             match copied {
                 Ok(data) => it.data = data,
                 Err(error) if is_the_folders_fault(&error) => {
@@ -231,6 +242,16 @@ impl Rest {
             mqtt,
             ..self.manifest(found, members)
         })
+    }
+
+    /// Of an instance that keeps its data in PostgreSQL. Without the container
+    /// engine there is none, and half of its data is no backup.
+    fn dump(
+        &self,
+        handle: &Handle,
+        id: InstanceId,
+    ) -> Result<Option<instances::Dump>, instances::Error> {
+        handle.block_on(self.job.instances.dump(id))
     }
 
     fn manifest(self, instances: Vec<InstanceInfo>, members: Vec<Member>) -> Manifest {

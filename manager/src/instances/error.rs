@@ -1,7 +1,7 @@
 use crate::{
     access, audit,
     crypto::KeyRingError,
-    db,
+    databases, db,
     engines::Engine,
     identity,
     kernel::{DomainError, Kind},
@@ -52,6 +52,10 @@ pub enum Error {
     NotRunning(&'static str),
     #[error("An instance keeps its engine; the stack is for another one.")]
     OtherEngine,
+    #[error(
+        "An instance keeps where its data is, and the stack is for another place (files or PostgreSQL). Make a new instance of that stack and promote a snapshot to it."
+    )]
+    OtherStorage,
     #[error("{} needs at least {} MiB of memory: {}.", .0.facts().title, .0.facts().memory_mb_min, .0.facts().memory_why)]
     TooLittleMemory(Engine),
     #[error("{detail}")]
@@ -66,6 +70,10 @@ pub enum Error {
     Sealed(#[from] KeyRingError),
     #[error(transparent)]
     Runtime(#[from] runtime::Error),
+    #[error(transparent)]
+    Databases(#[from] databases::Error),
+    #[error("{0}")]
+    NotDumped(String),
     #[error(transparent)]
     Stacks(#[from] stacks::Error),
     #[error(transparent)]
@@ -87,6 +95,7 @@ impl DomainError for Error {
             | Self::ReservedHostname { .. }
             | Self::OverLimit { .. }
             | Self::OtherEngine
+            | Self::OtherStorage
             | Self::TooLittleMemory(_)
             | Self::BadWebhookAccess { .. }
             | Self::BadNext => Kind::Invalid,
@@ -99,7 +108,7 @@ impl DomainError for Error {
             | Self::RestoreGivenUp => Kind::Conflict,
             Self::TooManyAliases(_) | Self::TooMany(_) => Kind::LimitReached,
             Self::NotAPerson => Kind::Forbidden,
-            Self::DataFolder(_) => Kind::Unavailable,
+            Self::DataFolder(_) | Self::Databases(_) | Self::NotDumped(_) => Kind::Unavailable,
             Self::Sealed(_) => Kind::Internal,
             Self::Runtime(runtime::Error::NoContainer) => Kind::Conflict,
             Self::Runtime(_) => Kind::Unavailable,
@@ -131,6 +140,9 @@ impl DomainError for Error {
             Self::Deleting => "instance.deleting",
             Self::NotRunning(_) => "instance.not_running",
             Self::OtherEngine => "instance.other_engine",
+            Self::OtherStorage => "instance.other_storage",
+            Self::Databases(_) => "instance.database_server",
+            Self::NotDumped(_) => "instance.not_dumped",
             Self::TooLittleMemory(_) => "instance.too_little_memory",
             Self::BadWebhookAccess { .. } => "instance.bad_webhook_access",
             Self::BadNext => "instance.bad_next",
@@ -153,7 +165,7 @@ impl DomainError for Error {
             | Self::ReservedHostname { field, .. }
             | Self::HostnameTaken { field, .. } => Some(field),
             Self::OverLimit { .. } => Some("resources"),
-            Self::OtherEngine => Some("stackId"),
+            Self::OtherEngine | Self::OtherStorage => Some("stackId"),
             Self::TooLittleMemory(_) => Some("resources"),
             Self::BadWebhookAccess { .. } => Some("webhookAccess"),
             Self::BadNext => Some("next"),

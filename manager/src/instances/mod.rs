@@ -6,6 +6,7 @@
 //! of the reconciler ends in the desired state, and never in an orphan.
 mod above;
 mod data;
+mod database;
 mod decide;
 mod environment;
 mod error;
@@ -35,6 +36,7 @@ mod whole;
 
 pub use above::Origin;
 pub use data::DataFolders;
+pub use database::Dump;
 pub use error::Error;
 pub use hostname::Hostname;
 pub(crate) use model::text_enum;

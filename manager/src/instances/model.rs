@@ -7,7 +7,7 @@ use super::{Error, Hostname, restores::RestoreState};
 use crate::{
     access::InstanceKeys,
     audit::Event,
-    engines::{Engine, Module},
+    engines::{Engine, Module, Storage},
     kernel::{InstanceId, ProjectId, StackId},
     stacks::Env,
 };
@@ -93,6 +93,8 @@ pub struct Instance {
     pub aliases: Vec<Hostname>,
     pub engine: Engine,
     pub stack: StackId,
+    /// Its stack's.
+    pub storage: Storage,
     pub desired: Desired,
     pub restart_wanted: i64,
     pub memory_mb: i32,

@@ -8,15 +8,17 @@ use uuid::Uuid;
 use super::{Desired, Error, Instances, inside, secrets::SecretFile, spec, store};
 use crate::{
     crypto::random_token,
-    engines::{Engine, Surroundings},
-    kernel::{InstanceId, Secret},
+    databases::Login,
+    engines::{Engine, Storage, Surroundings},
+    kernel::{InstanceId, Secret, drawn_before},
     runtime::{Ended, Rehearsal},
     stacks::{self, Pick},
 };
 
 const CPUS: f64 = 1.0;
 /// Longer, nothing runs that runs once.
-pub(super) const RUN_LIMIT_MAX: Duration = Duration::from_secs(15 * 60);
+pub(super) const RUN_LIMIT_MAX: Duration = Duration::from_secs(60 * 60);
+const REHEARSAL_LIMIT: Duration = Duration::from_secs(15 * 60);
 /// What is older was left by a killed manager: no run takes so long, nor do the
 /// hosts' clocks differ so much.
 const LEFT_OVER_AGE: Duration = Duration::from_secs(2 * RUN_LIMIT_MAX.as_secs());
@@ -26,6 +28,8 @@ pub(super) struct Run {
     pub(super) command: Vec<String>,
     pub(super) secrets: Vec<SecretFile>,
     pub(super) limit: Duration,
+    /// Of the database that it gets into, without network all the same.
+    pub(super) login: Option<Login>,
     /// With the variables that the instance's people set, `NODE_OPTIONS` among
     /// them: what it names may load code of theirs.
     pub(super) own_variables: bool,
@@ -37,6 +41,9 @@ pub struct DataCopy {
     /// Whose it is; it may be gone by now.
     pub instance: InstanceId,
     pub engine: Engine,
+    /// Where the engine keeps its data; of a database there is a dump in the
+    /// folder.
+    pub storage: Storage,
     /// Belongs to [`Instances::data_owner`].
     pub folder: PathBuf,
     /// Encrypts the engine's own credentials file.
@@ -54,13 +61,25 @@ impl Instances {
         stop: &CancellationToken,
     ) -> Result<Option<Ended>, Error> {
         let kind = copy.engine.kind();
+        let databases = &self.parts.databases;
+        let trial = match copy.storage {
+            Storage::Files => None,
+            Storage::Postgres => Some(databases.trial().await?),
+        };
         let run = Run {
             command: kind.facts().rehearsal.map(str::to_owned).to_vec(),
             secrets: kind.secret_files(&copy.credential_secret),
-            limit: RUN_LIMIT_MAX,
+            limit: REHEARSAL_LIMIT,
+            login: trial.clone(),
             own_variables: true,
         };
-        self.run_once(copy, run, stop).await
+        let ended = self.run_once(copy, run, stop).await;
+        if let Some(trial) = trial
+            && let Err(error) = databases.remove(&trial).await
+        {
+            tracing::warn!(%error, "a throwaway database is left to be swept: {error}");
+        }
+        ended
     }
 
     /// Removes what killed managers left of containers that run once. Those of
@@ -69,7 +88,12 @@ impl Instances {
         let at = self.now() - LEFT_OVER_AGE;
         self.parts.runtime.sweep_rehearsals(at).await?;
         let secrets = self.secrets.clone();
-        blocking(move || secrets.sweep(at)).await
+        blocking(move || secrets.sweep(at)).await?;
+        let is_old = |id| drawn_before(id, at);
+        if let Err(error) = self.parts.databases.sweep(is_old).await {
+            tracing::warn!(%error, "throwaway databases are left to be swept: {error}");
+        }
+        Ok(())
     }
 
     /// Runs a program in a throwaway container of the instance's image, without
@@ -84,10 +108,18 @@ impl Instances {
             Some(once) => once,
             None => self.as_none(&copy).await?,
         };
+        let mut secrets = run.secrets;
+        if let Some(login) = &run.login {
+            secrets.extend(self.relayed_file(copy.engine, login)?);
+        }
         let folders = self.secrets.clone();
-        let folder = match run.secrets.is_empty() {
+        let folder = match secrets.is_empty() {
             true => None,
-            false => Some(blocking(move || folders.once(&run.secrets)).await?),
+            false => Some(blocking(move || folders.once(&secrets)).await?),
+        };
+        let relay = match (&folder, &run.login) {
+            (Some(folder), Some(_)) => Some(self.parts.databases.relay(folder.path())?),
+            _ => None,
         };
         once.command = run.command;
         once.limit = run.limit.min(RUN_LIMIT_MAX);
@@ -104,6 +136,7 @@ impl Instances {
                     Ok(None)
                 }
             };
+            drop(relay);
             drop(folder);
             ended
         });
@@ -149,7 +182,8 @@ impl Instances {
 
     async fn as_none(&self, copy: &DataCopy) -> Result<Rehearsal, Error> {
         let mut tx = self.parts.db.begin_system().await?;
-        let stack = stacks::pick_ready(&mut tx, Pick::DefaultOf(copy.engine)).await?;
+        let stack =
+            stacks::pick_ready(&mut tx, Pick::DefaultFor(copy.engine, copy.storage)).await?;
         let id = copy.instance.to_string();
         let env = [
             ("OPENFLOW_INSTANCE_ID", id.as_str()),
@@ -188,7 +222,7 @@ impl Instances {
             data_dir: copy.folder.clone(),
             secrets_dir: None,
             user: self.folders.owner(),
-            limit: RUN_LIMIT_MAX,
+            limit: REHEARSAL_LIMIT,
         }
     }
 }

@@ -15,6 +15,7 @@ use crate::{
     access::{Access, InstanceKeys},
     audit,
     crypto::KeyRing,
+    databases::Databases,
     db::{Changes, Db, Tx},
     identity::{Identity, Role},
     kernel::{Actor, Clock, InstanceId, Page, PageRequest, ProjectId, Secret, StackId, TemplateId},
@@ -35,6 +36,7 @@ pub struct Parts {
     pub access: Access,
     pub changes: Changes,
     pub runtime: Arc<dyn Runtime>,
+    pub databases: Databases,
     pub settings: Arc<Settings>,
 }
 
@@ -143,6 +145,7 @@ impl Instances {
             aliases: Vec::new(),
             engine: stack.engine,
             stack: stack.id,
+            storage: stack.storage,
             desired: Desired::Running,
             restart_wanted: 0,
             memory_mb: resources
@@ -265,6 +268,9 @@ impl Instances {
             let stack = stacks::pick_ready(&mut tx, Pick::Named(stack)).await?;
             if stack.engine != it.engine {
                 return Err(Error::OtherEngine);
+            }
+            if stack.storage != it.storage {
+                return Err(Error::OtherStorage);
             }
             it.stack = stack.id;
         }

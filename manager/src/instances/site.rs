@@ -5,13 +5,14 @@ use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    DataCopy, Error, Instance, Instances, Status, inside,
+    DataCopy, Error, Instance, Instances, Status, database, inside,
     model::Inside,
-    rehearsal::{RUN_LIMIT_MAX, Run},
+    rehearsal::{RUN_LIMIT_MAX, Run, blocking},
 };
 use crate::{
+    databases::Login,
     engines::{Admin, OneShot, ReadError, Sealed, Site},
-    kernel::{InstanceId, Secret},
+    kernel::Secret,
 };
 
 /// Less than a request waits for its answer.
@@ -45,10 +46,10 @@ impl Instances {
 
     /// Writes the secret files, without which a container does not start.
     pub(super) async fn ensure_secrets(&self, it: &Instance, inside: &Inside) -> io::Result<()> {
-        let files = it
-            .engine
-            .kind()
-            .secret_files(&inside.keys.credential_secret);
+        let key = &inside.keys.credential_secret;
+        let mut files = it.engine.kind().secret_files(key);
+        let database = self.database_file(it, key).map_err(io::Error::other)?;
+        files.extend(database);
         let (secrets, id) = (self.secrets.clone(), it.id);
         if files.is_empty() {
             return Ok(());
@@ -59,23 +60,29 @@ impl Instances {
             .flatten()
     }
 
-    pub(super) async fn remove_files(&self, id: InstanceId) -> io::Result<()> {
-        self.folders.remove(id).await?;
-        let secrets = self.secrets.clone();
-        tokio::task::spawn_blocking(move || secrets.remove(id))
-            .await
-            .map_err(io::Error::other)
-            .flatten()
+    /// Folder, secret files and database.
+    pub(super) async fn remove_data(&self, it: &Instance) -> Result<(), Error> {
+        let removed = self.folders.remove(it.id).await;
+        removed.map_err(|error| Error::DataFolder(error.to_string()))?;
+        let (secrets, id) = (self.secrets.clone(), it.id);
+        blocking(move || secrets.remove(id)).await?;
+        self.remove_database(it).await
     }
 
-    /// Fits a copy of an instance's data, which nobody uses yet, to the key
-    /// `to`. Fails with the reason, for a person.
-    pub async fn rekey(&self, copy: DataCopy, to: &Secret) -> Result<(), String> {
+    /// Fits a copy of an instance's data, which nobody uses yet, to the
+    /// instance that it goes into, which encrypts with the key `to`. Fails with
+    /// the reason, for a person.
+    pub async fn fit(&self, copy: DataCopy, to: &Secret) -> Result<(), String> {
         let (from, kind) = (copy.credential_secret.clone(), copy.engine.kind());
         let folder = copy.folder.clone();
+        let login = database::login(copy.instance, copy.storage, to);
+        if let Some(login) = &login {
+            let made = self.parts.databases.ensure(login).await;
+            made.map_err(|error| error.to_string())?;
+        }
         let once = Once {
             instances: self,
-            of: Of::Copy(copy),
+            of: Of::Copy(copy, login),
         };
         let site = Site {
             folder,
@@ -83,7 +90,22 @@ impl Instances {
             admin: None,
             once: &once,
         };
-        kind.rekey(&site, &from, to).await
+        kind.fit(&site, &from, to).await
+    }
+
+    /// Puts a dump into the data folder. Fails with the reason, for a person.
+    pub(super) async fn write_dump(&self, it: &Instance) -> Result<(), String> {
+        let once = Once {
+            instances: self,
+            of: Of::Dump(it),
+        };
+        let site = Site {
+            folder: self.data_folder(it.id),
+            owner: self.data_owner(),
+            admin: None,
+            once: &once,
+        };
+        it.engine.kind().dump(&site).await
     }
 
     /// How the running engine is spoken to; `None` when it does not run.
@@ -108,6 +130,7 @@ impl Instances {
         Ok(DataCopy {
             instance: it.id,
             engine: it.engine,
+            storage: it.storage,
             folder: self.data_folder(it.id),
             credential_secret: self.credential_secret(it.id).await?,
         })
@@ -120,8 +143,27 @@ struct Once<'a> {
 }
 
 enum Of<'a> {
+    /// Somebody waits for what is read of it.
     Instance(&'a Instance),
-    Copy(DataCopy),
+    Dump(&'a Instance),
+    /// And where its database goes.
+    Copy(DataCopy, Option<Login>),
+}
+
+impl Of<'_> {
+    async fn look(
+        &self,
+        instances: &Instances,
+    ) -> Result<(DataCopy, Option<Login>, Duration), Error> {
+        let (it, limit) = match self {
+            Self::Copy(copy, login) => return Ok((copy.clone(), login.clone(), RUN_LIMIT_MAX)),
+            Self::Instance(it) => (it, READ_LIMIT),
+            Self::Dump(it) => (it, RUN_LIMIT_MAX),
+        };
+        let copy = instances.copy_of(it).await?;
+        let login = database::login(it.id, it.storage, &copy.credential_secret);
+        Ok((copy, login, limit))
+    }
 }
 
 #[async_trait]
@@ -132,13 +174,8 @@ impl OneShot for Once<'_> {
         command: Vec<String>,
         secrets: Vec<(&'static str, Secret)>,
     ) -> Result<(Option<i64>, String), String> {
-        let (of, limit) = match &self.of {
-            Of::Copy(copy) => (copy.clone(), RUN_LIMIT_MAX),
-            Of::Instance(it) => {
-                let copy = self.instances.copy_of(it).await;
-                (copy.map_err(|error| error.to_string())?, READ_LIMIT)
-            }
-        };
+        let looked = self.of.look(self.instances).await;
+        let (of, login, limit) = looked.map_err(|error| error.to_string())?;
         let copy = DataCopy {
             folder: folder.to_owned(),
             ..of
@@ -147,6 +184,7 @@ impl OneShot for Once<'_> {
             command,
             secrets,
             limit,
+            login,
             // It sees keys that the tenant's code is not to see.
             own_variables: false,
         };

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     crypto::KeyRing,
     db,
-    engines::Engine,
+    engines::{Engine, Storage},
     kernel::{InstanceId, PageRequest, ProjectId, StackId},
 };
 
@@ -22,6 +22,7 @@ struct Row {
     aliases: Vec<String>,
     engine: String,
     stack_id: Uuid,
+    storage: String,
     desired: String,
     restart_wanted: i64,
     memory_mb: i32,
@@ -67,6 +68,7 @@ impl TryFrom<Row> for Instance {
             aliases: row.aliases.into_iter().map(Hostname::stored).collect(),
             engine: Engine::parse(&row.engine).ok_or_else(|| bad("engine"))?,
             stack: StackId(row.stack_id),
+            storage: Storage::parse(&row.storage).ok_or_else(|| bad("storage"))?,
             desired: Desired::parse(&row.desired).ok_or_else(|| bad("desired"))?,
             restart_wanted: row.restart_wanted,
             memory_mb: row.memory_mb,
@@ -114,7 +116,7 @@ macro_rules! select {
             r#"select id, project_id, name, subdomain,
                       array(select h.name from hostnames h where h.instance_id = instances.id and h.kind = 'alias'
                             order by h.created_at, h.name) as "aliases!",
-                      engine, stack_id, desired, restart_wanted, memory_mb, cpus, webhook_access, webhook_username,
+                      engine, stack_id, storage, desired, restart_wanted, memory_mb, cpus, webhook_access, webhook_username,
                       webhook_secret_hash, status, status_detail, notice, upstream, restart_done, restart_needed, safe_mode,
                       crash_count, crashes_seen, last_crash_at, attempts, retry_at, seeded_at, good_stack_id,
                       started_at,
@@ -212,8 +214,8 @@ pub(super) async fn insert(
     sqlx::query!(
         "insert into instances (id, project_id, name, subdomain, engine, stack_id, desired, memory_mb, cpus, env_sealed,
                                 modules, flows, magic_token_sealed, magic_token_hash, credential_secret_sealed,
-                                mqtt_password_sealed, mqtt_password_hash, status, created_at, updated_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $19)",
+                                mqtt_password_sealed, mqtt_password_hash, status, created_at, updated_at, storage)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $19, $20)",
         it.id.0,
         it.project.0,
         it.name,
@@ -233,6 +235,7 @@ pub(super) async fn insert(
         sealed.mqtt_password_hash.as_slice(),
         it.seen.status.as_str(),
         it.created_at,
+        it.storage.as_str(),
     )
     .execute(&mut *conn)
     .await?;

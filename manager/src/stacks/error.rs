@@ -1,6 +1,6 @@
 use crate::{
     crypto::KeyRingError,
-    db, identity,
+    databases, db, identity,
     kernel::{DomainError, Kind},
 };
 
@@ -14,6 +14,10 @@ pub enum Error {
     BadName,
     #[error("An image reference looks like openflow/node-red:5.")]
     BadImage,
+    #[error("{0} cannot keep its data in PostgreSQL; say \"files\".")]
+    NoPostgres(&'static str),
+    #[error(transparent)]
+    Databases(#[from] databases::Error),
     #[error("There is one of that name already.")]
     NameTaken,
     #[error("It is in use by {0}; change or delete that first.")]
@@ -44,12 +48,16 @@ impl DomainError for Error {
     fn kind(&self) -> Kind {
         match self {
             Self::StackNotFound | Self::TemplateNotFound => Kind::NotFound,
-            Self::BadName | Self::BadImage | Self::BadEnv(_) | Self::BadTemplate { .. } => {
-                Kind::Invalid
-            }
-            Self::NameTaken | Self::InUse(_) | Self::NotReady { .. } | Self::NoDefault => {
-                Kind::Conflict
-            }
+            Self::BadName
+            | Self::BadImage
+            | Self::NoPostgres(_)
+            | Self::BadEnv(_)
+            | Self::BadTemplate { .. } => Kind::Invalid,
+            Self::NameTaken
+            | Self::InUse(_)
+            | Self::NotReady { .. }
+            | Self::NoDefault
+            | Self::Databases(_) => Kind::Conflict,
             Self::Sealed(_) => Kind::Internal,
             Self::Identity(inner) => inner.kind(),
             Self::Db(error) => db::kind(error),
@@ -62,6 +70,8 @@ impl DomainError for Error {
             Self::TemplateNotFound => "template.not_found",
             Self::BadName => "stack.bad_name",
             Self::BadImage => "stack.bad_image",
+            Self::NoPostgres(_) => "stack.no_postgres",
+            Self::Databases(_) => "stack.database_server",
             Self::NameTaken => "stack.name_taken",
             Self::InUse(_) => "stack.in_use",
             Self::NotReady { .. } => "stack.not_ready",
@@ -78,6 +88,7 @@ impl DomainError for Error {
         match self {
             Self::BadName => Some("name"),
             Self::BadImage => Some("image"),
+            Self::NoPostgres(_) | Self::Databases(_) => Some("storage"),
             Self::BadEnv(_) => Some("env"),
             Self::BadTemplate { field, .. } => Some(field),
             Self::Identity(inner) => inner.field(),

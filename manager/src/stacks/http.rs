@@ -10,7 +10,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{NewStack, Stack, StackStatus, Stacks};
 use crate::{
-    engines::Engine,
+    engines::{Engine, Storage},
     kernel::StackId,
     web::{Auth, Json, PageQuery, PageView, Path, Problem, Query},
 };
@@ -32,6 +32,7 @@ struct StackView {
     /// Of the engine; empty until the image was seen.
     version: String,
     image: String,
+    storage: Storage,
     /// An instance starts only from a ready stack.
     status: StackStatus,
     status_detail: Option<String>,
@@ -57,6 +58,7 @@ impl From<Stack> for StackView {
             engine: it.engine,
             version: it.version,
             image: it.image,
+            storage: it.storage,
             status: it.status,
             status_detail: it.status_detail,
             is_default: it.is_default,
@@ -76,6 +78,10 @@ struct CreateStack {
     engine: Engine,
     /// An image on the host, or one that the host can pull.
     image: String,
+    /// It cannot be changed later. `postgres` is for n8n, and wants a server
+    /// (`OPENFLOW_INSTANCE_DATABASE_URL`).
+    #[serde(default)]
+    storage: Storage,
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -105,7 +111,7 @@ async fn create(
     Auth(actor): Auth,
     Json(body): Json<CreateStack>,
 ) -> Result<impl IntoResponse, Problem> {
-    let new = NewStack::parse(&body.name, body.engine, &body.image)?;
+    let new = NewStack::parse(&body.name, body.engine, &body.image, body.storage)?;
     let stack = stacks.create(&actor, new).await?;
     let location = [(header::LOCATION, format!("/api/v1/stacks/{}", stack.id))];
     Ok((StatusCode::CREATED, location, Json(StackView::from(stack))))

@@ -3,7 +3,10 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::Error;
-use crate::{engines::Engine, kernel::StackId};
+use crate::{
+    engines::{Engine, Storage},
+    kernel::StackId,
+};
 
 const NAME_CHARS_MAX: usize = 100;
 const IMAGE_BYTES_MAX: usize = 255;
@@ -42,6 +45,8 @@ pub struct Stack {
     /// The image's label `openflow.version`; empty until it was seen.
     pub version: String,
     pub image: String,
+    /// It never changes.
+    pub storage: Storage,
     pub status: StackStatus,
     pub status_detail: Option<String>,
     pub is_default: bool,
@@ -55,14 +60,19 @@ pub struct NewStack {
     pub name: String,
     pub engine: Engine,
     pub image: String,
+    pub storage: Storage,
 }
 
 impl NewStack {
-    pub fn parse(name: &str, engine: Engine, image: &str) -> Result<Self, Error> {
+    pub fn parse(name: &str, engine: Engine, image: &str, storage: Storage) -> Result<Self, Error> {
+        if storage == Storage::Postgres && engine.facts().postgres.is_none() {
+            return Err(Error::NoPostgres(engine.facts().title));
+        }
         Ok(Self {
             name: parse_name(name)?,
             engine,
             image: parse_image(image)?,
+            storage,
         })
     }
 }

@@ -1,7 +1,10 @@
 use sqlx::PgConnection;
 
 use super::{Error, Stack, StackStatus, Stacks, store, templates};
-use crate::{engines::Engine, kernel::StackId};
+use crate::{
+    engines::{Engine, Storage},
+    kernel::StackId,
+};
 
 impl Stacks {
     /// Makes the first stack of each engine and its templates, once: an
@@ -25,6 +28,7 @@ impl Stacks {
                 engine,
                 version: String::new(),
                 image: (*image).to_owned(),
+                storage: Storage::default(),
                 status: StackStatus::Pulling,
                 status_detail: None,
                 is_default: true,

@@ -5,8 +5,9 @@ use sqlx::PgConnection;
 use super::{Error, NewStack, Stack, StackStatus, model, store};
 use crate::{
     audit::{self, Event},
+    databases::Databases,
     db::Db,
-    engines::Engine,
+    engines::{Engine, Storage},
     identity,
     jobs::Wake,
     kernel::{Actor, Clock, Page, PageRequest, StackId},
@@ -18,11 +19,18 @@ pub struct Stacks {
     pub(super) clock: Arc<dyn Clock>,
     /// Wakes [`super::CheckImages`].
     pub(super) check: Wake,
+    /// For stacks whose instances keep their data in PostgreSQL.
+    pub(super) databases: Databases,
 }
 
 impl Stacks {
-    pub fn new(db: Db, clock: Arc<dyn Clock>, check: Wake) -> Self {
-        Self { db, clock, check }
+    pub fn new(db: Db, clock: Arc<dyn Clock>, check: Wake, databases: Databases) -> Self {
+        Self {
+            db,
+            clock,
+            check,
+            databases,
+        }
     }
 
     pub async fn list(&self, actor: &Actor, page: PageRequest) -> Result<Page<Stack>, Error> {
@@ -40,6 +48,9 @@ impl Stacks {
     /// Writes it down; the image check finds or pulls the image.
     pub async fn create(&self, actor: &Actor, new: NewStack) -> Result<Stack, Error> {
         identity::require_admin(actor)?;
+        if new.storage == Storage::Postgres {
+            self.databases.require()?;
+        }
         let now = self.clock.now();
         let mut tx = self.db.begin_as(actor).await?;
         let stack = Stack {
@@ -48,6 +59,7 @@ impl Stacks {
             engine: new.engine,
             version: String::new(),
             image: new.image,
+            storage: new.storage,
             status: StackStatus::Pulling,
             status_detail: None,
             is_default: store::default_of(&mut tx, new.engine).await?.is_none(),
@@ -105,6 +117,8 @@ pub enum Pick {
     Named(StackId),
     /// What the operator marked as the default.
     DefaultOf(Engine),
+    /// The same where it keeps data there, else the newest that does.
+    DefaultFor(Engine, Storage),
 }
 
 impl Pick {
@@ -124,6 +138,9 @@ pub async fn pick_ready(conn: &mut PgConnection, pick: Pick) -> Result<Stack, Er
     let stack = match pick {
         Pick::Named(id) => find(conn, id).await?,
         Pick::DefaultOf(engine) => store::default_of(conn, engine)
+            .await?
+            .ok_or(Error::NoDefault)?,
+        Pick::DefaultFor(engine, storage) => store::default_for(conn, engine, storage)
             .await?
             .ok_or(Error::NoDefault)?,
     };

@@ -4,7 +4,7 @@ use sqlx::PgConnection;
 use super::{Error, Stack, StackStatus};
 use crate::{
     db,
-    engines::Engine,
+    engines::{Engine, Storage},
     kernel::{PageRequest, StackId},
 };
 
@@ -14,6 +14,7 @@ struct Row {
     engine: String,
     version: String,
     image: String,
+    storage: String,
     status: String,
     status_detail: Option<String>,
     is_default: bool,
@@ -32,6 +33,8 @@ impl TryFrom<Row> for Stack {
                 .ok_or_else(|| sqlx::Error::Decode("stacks.engine".into()))?,
             version: row.version,
             image: row.image,
+            storage: Storage::parse(&row.storage)
+                .ok_or_else(|| sqlx::Error::Decode("stacks.storage".into()))?,
             status: StackStatus::parse(&row.status)
                 .ok_or_else(|| sqlx::Error::Decode("stacks.status".into()))?,
             status_detail: row.status_detail,
@@ -45,13 +48,14 @@ impl TryFrom<Row> for Stack {
 /// Fails with [`Error::NameTaken`] where there is one of that name.
 pub(super) async fn insert(conn: &mut PgConnection, it: &Stack) -> Result<(), Error> {
     let result = sqlx::query!(
-        "insert into stacks (id, name, engine, version, image, status, status_detail, is_default, created_at, updated_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9)",
+        "insert into stacks (id, name, engine, version, image, storage, status, status_detail, is_default, created_at, updated_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $10)",
         it.id.0,
         it.name,
         it.engine.as_str(),
         it.version,
         it.image,
+        it.storage.as_str(),
         it.status.as_str(),
         it.status_detail,
         it.is_default,
@@ -68,7 +72,7 @@ pub(super) async fn insert(conn: &mut PgConnection, it: &Stack) -> Result<(), Er
 pub(super) async fn get(conn: &mut PgConnection, id: StackId) -> sqlx::Result<Option<Stack>> {
     sqlx::query_as!(
         Row,
-        "select id, name, engine, version, image, status, status_detail, is_default, created_at, updated_at
+        "select id, name, engine, version, image, storage, status, status_detail, is_default, created_at, updated_at
          from stacks where id = $1",
         id.0
     )
@@ -84,9 +88,27 @@ pub(super) async fn default_of(
 ) -> sqlx::Result<Option<Stack>> {
     sqlx::query_as!(
         Row,
-        "select id, name, engine, version, image, status, status_detail, is_default, created_at, updated_at
+        "select id, name, engine, version, image, storage, status, status_detail, is_default, created_at, updated_at
          from stacks where engine = $1 and is_default",
         engine.as_str()
+    )
+    .fetch_optional(conn)
+    .await?
+    .map(Stack::try_from)
+    .transpose()
+}
+
+pub(super) async fn default_for(
+    conn: &mut PgConnection,
+    engine: Engine,
+    storage: Storage,
+) -> sqlx::Result<Option<Stack>> {
+    sqlx::query_as!(
+        Row,
+        "select id, name, engine, version, image, storage, status, status_detail, is_default, created_at, updated_at
+         from stacks where engine = $1 and storage = $2 order by is_default desc, (status = 'ready') desc, id desc limit 1",
+        engine.as_str(),
+        storage.as_str()
     )
     .fetch_optional(conn)
     .await?
@@ -97,7 +119,7 @@ pub(super) async fn default_of(
 pub(super) async fn list(conn: &mut PgConnection, page: PageRequest) -> sqlx::Result<Vec<Stack>> {
     sqlx::query_as!(
         Row,
-        "select id, name, engine, version, image, status, status_detail, is_default, created_at, updated_at
+        "select id, name, engine, version, image, storage, status, status_detail, is_default, created_at, updated_at
          from stacks where $1::uuid is null or $1 < id order by id limit $2",
         page.after,
         page.fetch(),

@@ -12,6 +12,7 @@ use openflow_manager::{
     app::Settings,
     config::Config,
     crypto::Passwords,
+    databases::Databases,
     db::{Changes, Db},
     identity::{Identity, SignInRates},
     installation::{self, Archive, BackUp, Keys, Made, Place, Silent, Target, target_of},
@@ -101,6 +102,7 @@ impl Home {
             identity: Identity::new(t.db.clone(), clock.clone(), Passwords::new(), rates),
             access: Access::new(t.db.clone(), clock),
             changes: Changes::new(),
+            databases: Databases::default(),
             runtime: t.runtime.clone(),
             settings: Arc::new(instances::Settings {
                 data_dir: t.data.path().to_owned(),

@@ -212,6 +212,9 @@ async fn the_ways_a_stack_is_refused(pool: PgPool) {
         (json!({"name": "A", "engine": engine, "image": "--privileged"}), 422, "stack.bad_image", "image"),
         (json!({"name": "A", "engine": engine, "image": "a b"}), 422, "stack.bad_image", "image"),
         (json!({"name": "Node-RED", "engine": engine, "image": "a"}), 409, "stack.name_taken", ""),
+        (json!({"name": "A", "engine": engine, "image": "a", "storage": "postgres"}), 422, "stack.no_postgres", "storage"),
+        (json!({"name": "A", "engine": "n8n", "image": "a", "storage": "postgres"}), 409, "stack.database_server", "storage"),
+        (json!({"name": "A", "engine": "n8n", "image": "a", "storage": "sqlite"}), 422, "request.malformed", ""),
         (json!({"name": "A", "engine": "bash", "image": "a"}), 422, "request.malformed", ""),
         (json!({"name": "A", "engine": engine, "image": "a", "status": "ready"}), 422, "request.malformed", ""),
     ];

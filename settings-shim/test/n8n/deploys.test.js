@@ -1,10 +1,11 @@
 'use strict';
-// When the manager hears of a change. The times are short here; what n8n does is in content.test.js.
+// When the manager hears of a change. The times are short here; with a real n8n only what happens when it stops (the rest is in
+// content.test.js).
 const assert = require('node:assert/strict');
 const { test } = require('node:test');
 const { HOLDER } = require('../../common/identity');
 const { deployHooks, runAs, silently } = require('../../n8n/deploys');
-const { until } = require('../support');
+const { JSON_TYPE, echoWorkflow, identity, startManager, startN8n, until } = require('./support');
 
 const ADA = { userId: 'ada', name: 'Ada', role: 'member' };
 const BOB = { userId: 'bob', name: 'Bob', role: 'member' };
@@ -13,9 +14,10 @@ const SOON = { quietMs: 50, latestMs: 3_600_000, soonMs: 20 };
 
 function hooks(times) {
   const told = [];
-  const { workflow, credentials } = deployHooks((person) => told.push(person.userId), times);
+  const deployed = Object.assign((person) => told.push(person.userId), { flush: async () => { told.push('flushed'); } });
+  const { workflow, credentials, n8n } = deployHooks(deployed, times);
   const run = async (list) => { for (const hook of list) await hook(); };
-  return { told, publish: () => run(workflow.activate), save: () => run(workflow.afterUpdate), credential: () => run(credentials.update) };
+  return { told, publish: () => run(workflow.activate), save: () => run(workflow.afterUpdate), credential: () => run(credentials.update), stop: () => run(n8n.stop) };
 }
 const pause = (ms) => new Promise((resolve) => { setTimeout(resolve, ms); });
 
@@ -60,4 +62,43 @@ test('what has no person is the holder’s, and what the manager does is not tol
   await publish();
   await until(() => told.length > 0);
   assert.deepEqual(told, [HOLDER.userId]);
+});
+
+test('what waits when n8n stops is told then, and once', async () => {
+  const { told, save, stop } = hooks(SOON);
+  await runAs(ADA, save);
+  await stop();
+  assert.deepEqual(told, ['ada', 'flushed']);
+  await pause(150);
+  await stop();
+  assert.deepEqual(told, ['ada', 'flushed', 'flushed']);
+});
+
+const NOTICE = '/shim/v1/deployed';
+
+async function savedAndStopped(prepare) {
+  const manager = await startManager({}, (method, url) => (url === NOTICE ? [202, ''] : undefined));
+  const n8n = await startN8n({ env: { OPENFLOW_MANAGER_URL: manager.url } });
+  try {
+    const saved = await n8n.ask({ method: 'POST', path: '/rest/workflows', headers: { ...identity('member'), ...JSON_TYPE }, body: echoWorkflow('saved') });
+    assert.equal(saved.status, 200, saved.body);
+    const notices = () => manager.calls.filter(({ url }) => url === NOTICE).map(({ body }) => JSON.parse(body));
+    assert.deepEqual(notices(), []);
+    prepare(manager);
+    await n8n.stop();
+    return { n8n, notices: notices() };
+  } finally {
+    await n8n.stop();
+    manager.stop();
+  }
+}
+
+test('n8n that is stopped soon after a save tells of it before it ends', async () => {
+  const { n8n, notices } = await savedAndStopped(() => {});
+  assert.deepEqual([n8n.child.exitCode, notices], [0, [{ person: { userId: 'user-1' } }]], n8n.log());
+});
+
+test('a manager that does not answer does not hold up the end', async () => {
+  const { n8n, notices } = await savedAndStopped((manager) => { manager.hang = true; });
+  assert.deepEqual([n8n.child.exitCode, notices.length], [0, 1], n8n.log()); // n8n would end with 1 after 20 s
 });

@@ -8,21 +8,24 @@ function keyAndIv(key, salt) {
   return [Buffer.concat([parts[1], parts[2]]), parts[3]];
 }
 
-function encrypt(value, key) {
+function encryptText(text, key) {
   const salt = randomBytes(8);
   const cipher = createCipheriv('aes-256-cbc', ...keyAndIv(key, salt));
-  return Buffer.concat([Buffer.from('Salted__'), salt, cipher.update(JSON.stringify(value)), cipher.final()]).toString('base64');
+  return Buffer.concat([Buffer.from('Salted__'), salt, cipher.update(text), cipher.final()]).toString('base64');
 }
 
-function decrypt(data, key) {
+function decryptText(data, key) {
   const input = Buffer.from(data, 'base64');
   const decipher = createDecipheriv('aes-256-cbc', ...keyAndIv(key, input.subarray(8, 16)));
-  return JSON.parse(Buffer.concat([decipher.update(input.subarray(16)), decipher.final()]).toString());
+  return Buffer.concat([decipher.update(input.subarray(16)), decipher.final()]).toString();
 }
+
+const encrypt = (value, key) => encryptText(JSON.stringify(value), key);
+const decrypt = (data, key) => JSON.parse(decryptText(data, key));
 
 /** The content with its credentials under another key, as the manager does it when it promotes. */
 function resealed(content, from, to) {
   return { ...content, credentials: content.credentials.map((it) => ({ ...it, data: encrypt(decrypt(it.data, from), to) })) };
 }
 
-module.exports = { encrypt, decrypt, resealed };
+module.exports = { decrypt, decryptText, encrypt, encryptText, resealed };

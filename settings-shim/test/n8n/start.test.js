@@ -3,9 +3,10 @@
 const assert = require('node:assert/strict');
 const { execFileSync } = require('node:child_process');
 const fs = require('node:fs');
+const net = require('node:net');
 const path = require('node:path');
 const { test } = require('node:test');
-const { BEARER, KEY, JSON_TYPE, echoWorkflow, newFolder, publish, spawnN8n, staged, startN8n, until } = require('./support');
+const { BEARER, KEY, JSON_TYPE, ROOT, echoWorkflow, newFolder, publish, spawnN8n, staged, startN8n, until } = require('./support');
 
 /** A data folder as n8n leaves it after its first start, without starting it. */
 function usedFolder({ key = KEY } = {}) {
@@ -60,13 +61,40 @@ function damage(file) {
   fs.closeSync(opened);
 }
 
-test('a fault of our own part inside n8n ends the start with a reason', async () => {
+/** What n8n ends with when its session for the owner cannot be made: `thrown` is what is thrown, in JavaScript. */
+function failureInside(thrown) {
   const spoiler = path.join(newFolder(), 'spoiler.js');
   fs.writeFileSync(spoiler, `const { Module } = require('node:module'); const load = Module._load;
-    Module._load = (name, ...rest) => { const it = load(name, ...rest); if (/auth\\.service$/.test(name) && it.AuthService) it.AuthService.prototype.issueJWT = () => { throw new Error('changed'); }; return it; };`);
-  const [status, said] = await failure({ nodeOptions: ['--require', spoiler] });
-  assert.equal(status, 78, said);
-  assert.match(said, /^openflow: The part of Openflow that runs inside n8n failed/);
+    Module._load = (name, ...rest) => { const it = load(name, ...rest); if (/auth\\.service$/.test(name) && it.AuthService) it.AuthService.prototype.issueJWT = () => { throw ${thrown}; }; return it; };`);
+  return failure({ nodeOptions: ['--require', spoiler] });
+}
+
+const inside = {
+  'a part that does not fit': ["new TypeError('changed')", 78, /^openflow: The part of Openflow that runs inside n8n failed/],
+  'a busy database': ["Object.assign(new Error('SQLITE_BUSY: database is locked'), { code: 'SQLITE_BUSY' })", 1, /^openflow: n8n did not start: SQLITE_BUSY: database is locked/],
+  'a database that is away': ["new Error('failed', { cause: Object.assign(new Error('connect ECONNREFUSED 10.0.0.1:5432'), { code: 'ECONNREFUSED' }) })", 1, /^openflow: n8n did not start: failed/],
+  'a damaged database that is found late': ["Object.assign(new Error('SQLITE_CORRUPT: database disk image is malformed'), { code: 'SQLITE_CORRUPT' })", 78, /^openflow: The database of n8n .* is damaged/],
+  'a reason that is known': [`new (require(${JSON.stringify(path.join(ROOT, 'settings-shim/n8n/failures.js'))}).CannotStart)('The reason.')`, 78, /^openflow: The reason\.$/],
+};
+for (const [what, [thrown, status, line]] of Object.entries(inside)) {
+  test(`a failure inside n8n ends the start with a reason, for good only where another try is of no use: ${what}`, async () => {
+    const [ended, said] = await failureInside(thrown);
+    assert.equal(ended, status, said);
+    assert.match(said, line);
+  });
+}
+
+test('where n8n logs what is wrong and ends by itself, there is a line for a person all the same: a port that is taken', async () => {
+  const other = net.createServer();
+  await new Promise((resolve) => { other.listen(0, '127.0.0.1', resolve); });
+  try {
+    const n8n = await spawnN8n({ port: other.address().port });
+    await n8n.exited;
+    assert.deepEqual([n8n.child.exitCode, n8n.lastError()], [1, 'openflow: n8n ended while it started. The log of the instance says why.']);
+    assert.match(n8n.log(), /port \d+ is already in use/);
+  } finally {
+    other.close();
+  }
 });
 
 test('until n8n is ready nobody gets an answer from it; then workflows and key survive a restart', async () => {

@@ -1410,6 +1410,11 @@ export interface components {
             /** @description An image on the host, or one that the host can pull. */
             image: string;
             name: string;
+            /**
+             * @description It cannot be changed later. `postgres` is for n8n, and wants a server
+             *     (`OPENFLOW_INSTANCE_DATABASE_URL`).
+             */
+            storage?: components["schemas"]["Storage"];
         };
         CreateTemplate: {
             description?: string;
@@ -2145,6 +2150,7 @@ export interface components {
                 /** @description An instance starts only from a ready stack. */
                 status: components["schemas"]["StackStatus"];
                 statusDetail?: string | null;
+                storage: components["schemas"]["Storage"];
                 /** Format: date-time */
                 updatedAt: string;
                 /** @description Of the engine; empty until the image was seen. */
@@ -2664,6 +2670,7 @@ export interface components {
             /** @description An instance starts only from a ready stack. */
             status: components["schemas"]["StackStatus"];
             statusDetail?: string | null;
+            storage: components["schemas"]["Storage"];
             /** Format: date-time */
             updatedAt: string;
             /** @description Of the engine; empty until the image was seen. */
@@ -2708,6 +2715,11 @@ export interface components {
          * @enum {string}
          */
         Status: "creating" | "starting" | "running" | "unhealthy" | "crashed" | "safe_mode" | "sleeping" | "stopping" | "stopped" | "failed" | "deleting";
+        /**
+         * @description Where the instances of a stack keep their data.
+         * @enum {string}
+         */
+        Storage: "files" | "postgres";
         TabChange: components["schemas"]["TabRef"] & {
             fields: components["schemas"]["FieldChange"][];
         };

@@ -30,6 +30,7 @@ export type Member = Item<'/api/v1/projects/{id}/members'>
 
 export type Stack = Item<'/api/v1/stacks'>
 export type Engine = Stack['engine']
+export type Storage = Stack['storage']
 export type Template = Item<'/api/v1/templates'>
 export type TemplateBody = Body<'/api/v1/templates', 'post'>
 

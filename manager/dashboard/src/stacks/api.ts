@@ -1,7 +1,7 @@
 import { useQuery } from '@tanstack/vue-query'
 import { api, ok } from '@/api/client'
 import { listAll, type Listing } from '@/api/paging'
-import type { Engine, Stack, Template, TemplateBody } from '@/api/types'
+import type { Engine, Stack, Storage, Template, TemplateBody } from '@/api/types'
 
 export const stacksKey = ['stacks'] as const
 export const templatesKey = ['templates'] as const
@@ -16,7 +16,7 @@ export const useStacks = () =>
     refetchInterval: (query) =>
       query.state.data?.items.some(({ status }) => status === 'pulling') ? PULL_POLL_MS : false,
   })
-export const createStack = (body: { name: string; engine: Engine; image: string }) => ok(api.POST('/api/v1/stacks', { body }))
+export const createStack = (body: { name: string; engine: Engine; image: string; storage: Storage }) => ok(api.POST('/api/v1/stacks', { body }))
 export const makeDefaultStack = (id: string) =>
   ok(api.PATCH('/api/v1/stacks/{id}', { params: { path: { id } }, body: { isDefault: true } }))
 export const deleteStack = (id: string) => ok(api.DELETE('/api/v1/stacks/{id}', { params: { path: { id } } }))

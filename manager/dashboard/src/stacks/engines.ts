@@ -1,5 +1,5 @@
 /** The engines in words: what people call the same thing in each. Pure. */
-import type { Engine, Stack } from '@/api/types'
+import type { Engine, Stack, Storage } from '@/api/types'
 
 export interface EngineWords {
   title: string
@@ -16,6 +16,8 @@ export interface EngineWords {
   automatic: string
   /** What a backup has beside snapshots' content. */
   dataFolder: string
+  /** Where a stack's instances can keep their data, if there is a choice. */
+  storage?: { value: Storage; label: string; hint: string }[]
 }
 
 const WORDS: Record<Engine, EngineWords> = {
@@ -38,6 +40,14 @@ const WORDS: Record<Engine, EngineWords> = {
     noTab: 'Credentials, tags and variables',
     automatic: 'when a workflow is published, some minutes after other changes were saved, and before each restore',
     dataFolder: 'workflows, credentials, executions, modules and files',
+    storage: [
+      { value: 'files', label: 'SQLite', hint: 'A file in each instance’s data folder. The first start is faster, and it is enough for most.' },
+      {
+        value: 'postgres',
+        label: 'PostgreSQL',
+        hint: 'A database of its own for each instance, on the server of OPENFLOW_INSTANCE_DATABASE_URL: for many executions at once. It cannot be changed later.',
+      },
+    ],
   },
 }
 

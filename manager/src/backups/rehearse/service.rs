@@ -92,6 +92,7 @@ impl Backups {
         let copy = DataCopy {
             instance: backup.instance,
             engine: backup.engine,
+            storage: about.storage,
             folder: self.folder.rehearsal(backup.id),
             credential_secret: secret,
         };

@@ -1,5 +1,6 @@
 use crate::{
     backups::Error,
+    engines::Storage,
     kernel::{InstanceId, ProjectId},
     stacks::Stack,
 };
@@ -31,6 +32,16 @@ pub(super) fn check_engine(about: &About, stack: &Stack) -> Result<(), Error> {
         return Err(Error::OtherEngine {
             backup: about.engine.as_str(),
             instance: stack.engine.as_str(),
+        });
+    }
+    if about.storage != stack.storage {
+        let words = |it| match it {
+            Storage::Files => "in files",
+            Storage::Postgres => "in PostgreSQL",
+        };
+        return Err(Error::OtherStorage {
+            backup: words(about.storage),
+            instance: words(stack.storage),
         });
     }
     match (numbers(&about.engine_version), numbers(&stack.version)) {

@@ -37,7 +37,7 @@ impl Backups {
         let secret = self.secret_of(&about)?;
         let mut stack = None;
         if let Target::New(_) = &target {
-            let pick = Pick::DefaultOf(backup.engine);
+            let pick = Pick::DefaultFor(backup.engine, about.storage);
             let picked = stacks::pick_ready(&mut tx, pick).await;
             let picked = picked.map_err(crate::instances::Error::from)?;
             check_engine(&about, &picked)?;

@@ -5,6 +5,7 @@ use openflow_archive::{Limits, Progress, UnpackOptions, unpack};
 
 use crate::{
     backups::{Backups, Error, model::ENTRIES_MAX},
+    engines::Storage,
     instances::{
         DataCopy,
         restores::{Entries, Plan, Restore},
@@ -54,15 +55,17 @@ impl Staging {
     async fn fit(&self) -> Result<Plan, Error> {
         let instances = &self.backups.parts.instances;
         let origin = instances.origin(self.restore.instance).await?;
-        if self.secret != origin.credential_secret {
+        let storage = origin.instance.storage;
+        if self.secret != origin.credential_secret || storage == Storage::Postgres {
             let copy = DataCopy {
                 instance: self.restore.instance,
                 engine: origin.instance.engine,
+                storage,
                 folder: instances.staging(&self.restore),
                 credential_secret: self.secret.clone(),
             };
-            let rekeyed = instances.rekey(copy, &origin.credential_secret).await;
-            rekeyed.map_err(Error::BadCredentials)?;
+            let fitted = instances.fit(copy, &origin.credential_secret).await;
+            fitted.map_err(Error::NotFitted)?;
         }
         // Not before: what somebody deployed while it was unpacked is kept, too.
         if !self.restore.takes_back {

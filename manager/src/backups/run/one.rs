@@ -93,7 +93,7 @@ impl Making {
             })
             .await?
         };
-        let made = self.fill(&unfinished, file, about).await;
+        let made = self.dump_and_fill(&unfinished, file, about).await;
         if made.is_err() {
             let (folder, instance) = (backups.folder.clone(), backup.instance);
             blocking(move || {
@@ -131,11 +131,35 @@ impl Making {
             instance_name: instance.name.clone(),
             project_id: instance.project,
             engine: instance.engine,
+            storage: instance.storage,
             engine_version: origin.engine_version.clone(),
             openflow_version: env!("CARGO_PKG_VERSION").to_owned(),
             env: origin.env.clone(),
             credential_secret: BASE64_STANDARD.encode(self.backups.parts.keys.seal(&place, secret)),
         }
+    }
+
+    /// A dump of the database, if there is one, goes into the archive like the
+    /// other files, and first: what it speaks of is still there then.
+    async fn dump_and_fill(
+        &self,
+        to: &Unfinished,
+        file: File,
+        about: About,
+    ) -> Result<Outcome, End> {
+        let instances = &self.backups.parts.instances;
+        let dump = tokio::select! {
+            dump = instances.dump(self.backup.instance) => dump?,
+            () = self.stop.cancelled() => return Err(End::Stopped),
+        };
+        let filled = self.fill(to, file, about).await;
+        if let Some(dump) = dump
+            && let Err(error) = dump.remove().await
+        {
+            // The next one replaces it.
+            tracing::warn!(%error, "the dump of {}'s database stays in its data folder: {error}", self.backup.instance_name);
+        }
+        filled
     }
 
     /// Writes the archive, reads it back and puts it in its place. From then on

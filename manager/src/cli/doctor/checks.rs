@@ -9,7 +9,7 @@ use std::{
 
 use tokio::process::Command;
 
-use super::{Finding, engine, mqtt, offsite};
+use super::{Finding, databases, engine, mqtt, offsite};
 use crate::{
     cli::{ports, up},
     config::{Config, DataConfig, Routing},
@@ -31,6 +31,7 @@ pub(super) async fn all(config: &Config) -> Vec<Finding> {
     findings.extend(images(config).await);
     findings.push(iptables().await);
     findings.push(postgres(config).await);
+    findings.extend(databases::server(config).await);
     findings.extend(addresses(config));
     findings.extend(mqtt::all(config).await);
     findings.extend(offsite::bucket(config).await);

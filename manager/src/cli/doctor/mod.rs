@@ -1,5 +1,6 @@
 //! `openflow doctor`: is this host fit, and what to do if not.
 mod checks;
+mod databases;
 mod emqx;
 mod engine;
 mod mqtt;

@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use super::{
     Admin, Credentials, CredentialsError, FLOWS_BYTES_MAX, Facts, FirstFile, FirstTemplate,
-    HandedOver, Kind, Module, ReadError, Refused, Sealed, Site, Staged, Surroundings,
+    HandedOver, Kind, Module, Postgres, ReadError, Refused, Sealed, Site, Staged, Surroundings,
     admin::{Answer, Bounds, shown},
 };
 use crate::kernel::Secret;
@@ -64,6 +64,10 @@ static FACTS: Facts = Facts {
     restores_running: true,
     rehearsal: ["node", "/opt/openflow/n8n/rehearse.js"],
     rehearsal_memory_mb_min: 768,
+    postgres: Some(Postgres {
+        url_file: "database_url",
+        dump_file: ".n8n/database.dump",
+    }),
     templates: &[
         FirstTemplate {
             name: "Blank n8n",
@@ -178,14 +182,27 @@ impl Kind for N8n {
         }
     }
 
-    async fn rekey(&self, site: &Site<'_>, from: &Secret, to: &Secret) -> Result<(), String> {
-        let command = ["node", "/opt/openflow/n8n/rekey.js"];
+    async fn fit(&self, site: &Site<'_>, from: &Secret, to: &Secret) -> Result<(), String> {
+        let command = ["node", "/opt/openflow/n8n/fit.js"];
         let secrets = vec![(OLD_KEY_FILE, from.clone()), (KEY_FILE, to.clone())];
-        let command = command.map(str::to_owned).to_vec();
-        match site.once.run(&site.folder, command, secrets).await? {
-            (Some(0), _) => Ok(()),
-            (status, stderr) => Err(last_line(&stderr, status)),
-        }
+        run_once(site, &command, secrets).await
+    }
+
+    async fn dump(&self, site: &Site<'_>) -> Result<(), String> {
+        let command = ["node", "/opt/openflow/n8n/database.js", "dump"];
+        run_once(site, &command, Vec::new()).await
+    }
+}
+
+async fn run_once(
+    site: &Site<'_>,
+    command: &[&str],
+    secrets: Vec<(&'static str, Secret)>,
+) -> Result<(), String> {
+    let command = command.iter().map(|it| (*it).to_owned()).collect();
+    match site.once.run(&site.folder, command, secrets).await? {
+        (Some(0), _) => Ok(()),
+        (status, stderr) => Err(last_line(&stderr, status)),
     }
 }
 

@@ -51,6 +51,7 @@ static FACTS: Facts = Facts {
     restores_running: false,
     rehearsal: ["node", "/opt/openflow/node-red/rehearse.js"],
     rehearsal_memory_mb_min: 384,
+    postgres: None,
     templates: &[
         FirstTemplate {
             name: "Blank Node-RED",
@@ -161,7 +162,7 @@ impl Kind for NodeRed {
         judge(&admin.ask(Method::POST, "/nodes", body, INSTALL).await?)
     }
 
-    async fn rekey(&self, site: &Site<'_>, from: &Secret, to: &Secret) -> Result<(), String> {
+    async fn fit(&self, site: &Site<'_>, from: &Secret, to: &Secret) -> Result<(), String> {
         let (folder, owner) = (site.folder.clone(), site.owner);
         let (from, to) = (from.clone(), to.clone());
         tokio::task::spawn_blocking(move || files::rekey(&folder, (&from, &to), owner))

@@ -19,6 +19,8 @@ use crate::{
 
 const ENGINE_AWAY_PAUSE: Duration = Duration::from_secs(3);
 const DATABASE_AWAY_PAUSE: Duration = Duration::from_secs(3);
+/// What is away, a disk or a server, is seldom back within seconds.
+const PURGE_PAUSE: Duration = Duration::from_secs(15);
 const RESTARTING_PAUSE: Duration = Duration::from_secs(1);
 const AWAITS_DATA: &str = "It starts as soon as the data that it was made for are put back.";
 
@@ -198,9 +200,9 @@ impl Reconciler {
     }
 
     async fn purge(&self, row: &Instance) -> Result<Next, Error> {
-        if let Err(error) = self.instances.remove_files(row.id).await {
-            tracing::warn!(%error, "cannot remove the files of {}: {error}", row.id);
-            return Ok(Next::After(DATABASE_AWAY_PAUSE));
+        if let Err(error) = self.instances.remove_data(row).await {
+            tracing::warn!(%error, "cannot remove the data of {}: {error}", row.id);
+            return Ok(Next::After(PURGE_PAUSE));
         }
         let mut tx = self.instances.parts.db.begin_system().await?;
         seen::delete(&mut tx, row.id).await?;

@@ -85,7 +85,8 @@ impl Reconciler {
 
     async fn start_with_a_burst(&self, look: &Look) -> Result<(), Error> {
         let instances = &self.instances;
-        // A restored host does not have them.
+        // A restored host has none of it.
+        instances.ensure_database(&look.row, &look.inside).await?;
         let written = instances.ensure_secrets(&look.row, &look.inside).await;
         written.map_err(unwritten)?;
         let runtime = &instances.parts.runtime;
@@ -115,6 +116,9 @@ impl Reconciler {
             runtime.stop(id).await?;
             runtime.remove(id).await?;
         }
+        self.instances
+            .ensure_database(&look.row, &look.inside)
+            .await?;
         let written = self.instances.ensure_files(&look.row, &look.inside).await;
         written.map_err(unwritten)?;
         runtime.ensure_network().await?;

@@ -107,6 +107,7 @@ impl DockerRuntime {
             host_ports: config.host_ports.clone(),
             public_ports: config.public_ports.clone(),
             allowed_networks: config.allowed_networks.clone(),
+            allowed_services: config.allowed_services.clone(),
             nameservers: nameservers().await,
         }
     }

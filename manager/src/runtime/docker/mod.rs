@@ -60,6 +60,8 @@ pub struct DockerConfig {
     pub public_ports: Vec<u16>,
     /// Private networks that instances may reach all the same.
     pub allowed_networks: Vec<IpNet>,
+    /// Services (TCP) that instances may reach all the same, wherever they are.
+    pub allowed_services: Vec<SocketAddr>,
     /// Off where somebody else keeps the host closed.
     pub manage_firewall: bool,
     /// Of one log file; there are [`DockerConfig::log_files`] per container.
@@ -93,6 +95,7 @@ impl DockerConfig {
             host_ports: Vec::new(),
             public_ports: Vec::new(),
             allowed_networks: Vec::new(),
+            allowed_services: Vec::new(),
             manage_firewall: true,
             log_file_bytes: 5 << 20,
             log_files: 3,

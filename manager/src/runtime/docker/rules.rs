@@ -4,7 +4,7 @@
 //! does, so a rule is in place when its name is, and several managers on one
 //! host add to the same chains without a lock: allowances go to the top, the
 //! drops are at the end.
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 
@@ -47,6 +47,7 @@ pub(super) struct Plan {
     pub(super) host_ports: Vec<u16>,
     pub(super) public_ports: Vec<u16>,
     pub(super) allowed_networks: Vec<IpNet>,
+    pub(super) allowed_services: Vec<SocketAddr>,
     pub(super) nameservers: Vec<IpAddr>,
 }
 
@@ -86,6 +87,7 @@ impl Plan {
             let args = format!("-p tcp --dport {port} -j ACCEPT");
             rules.push(self.own(&format!("public/{port}"), &args));
         }
+        rules.extend(self.services("ACCEPT"));
         rules.extend(self.name_service("ACCEPT"));
         rules.push(self.shared(false, "drop", "-j DROP"));
         rules
@@ -100,6 +102,7 @@ impl Plan {
                 rules.push(self.own(&format!("network/{network}"), &args));
             }
         }
+        rules.extend(self.services("RETURN"));
         rules.extend(self.name_service("RETURN"));
         let among = format!("-o {} -j DROP", self.bridge);
         rules.push(self.shared(false, "among", &among));
@@ -124,6 +127,19 @@ impl Plan {
     fn established(&self, target: &str) -> Rule {
         let args = format!("-m conntrack --ctstate RELATED,ESTABLISHED -j {target}");
         self.shared(true, "established", &args)
+    }
+
+    /// They may be on this host or elsewhere.
+    fn services(&self, target: &str) -> Vec<Rule> {
+        let services = self.allowed_services.iter();
+        services
+            .filter(|it| self.family.has(it.ip()))
+            .map(|it| {
+                let (address, port) = (it.ip(), it.port());
+                let args = format!("-d {address} -p tcp --dport {port} -j {target}");
+                self.own(&format!("service/{address}/{port}"), &args)
+            })
+            .collect()
     }
 
     /// The engine asks the host's name servers from inside the container.
@@ -184,6 +200,7 @@ mod tests {
             host_ports: vec![4071, 1883],
             public_ports: vec![8080],
             allowed_networks: vec!["10.1.0.0/16".parse().unwrap()],
+            allowed_services: vec!["10.2.0.9:5432".parse().unwrap()],
             nameservers: vec!["192.168.1.1".parse().unwrap()],
         }
     }
@@ -203,6 +220,7 @@ mod tests {
                 "-d 172.30.0.1 -p tcp --dport 4071 -j ACCEPT",
                 "-d 172.30.0.1 -p tcp --dport 1883 -j ACCEPT",
                 "-p tcp --dport 8080 -j ACCEPT",
+                "-d 10.2.0.9 -p tcp --dport 5432 -j ACCEPT",
                 "-d 192.168.1.1 -p udp --dport 53 -j ACCEPT",
                 "-d 192.168.1.1 -p tcp --dport 53 -j ACCEPT",
                 "-j DROP",
@@ -216,6 +234,7 @@ mod tests {
     fn neighbours_private_networks_and_metadata_are_closed_and_the_internet_is_not() {
         let rules = targets(&plan(Family::V4).forward());
         assert_eq!(rules[1], "-d 10.1.0.0/16 -j RETURN");
+        assert_eq!(rules[2], "-d 10.2.0.9 -p tcp --dport 5432 -j RETURN");
         for closed in ["-o openflow0", "-d 169.254.0.0/16", "-d 10.0.0.0/8"] {
             assert!(rules.contains(&format!("{closed} -j DROP")), "{closed}");
         }

@@ -1,0 +1,233 @@
+'use strict';
+// Dumps and loads of a PostgreSQL database, as the containers that run once make them; no n8n is needed for that. What n8n
+// itself makes of it is in postgres.test.js.
+const assert = require('node:assert/strict');
+const fs = require('node:fs');
+const path = require('node:path');
+const { after, before, test } = require('node:test');
+const { gunzipSync, gzipSync } = require('node:zlib');
+const { KEY, newFolder, staged } = require('./support');
+const { pictureOf, relay, runOnce, secretsOf, startPostgres } = require('./postgres');
+
+const SCHEMA = 'n8n_20260102030405_0123abcd';
+
+let postgres;
+before(async () => { postgres = await startPostgres(); });
+after(() => postgres?.stop());
+
+/** A data folder whose data are in `schema`. */
+function folderOf(schema = SCHEMA) {
+  const data = newFolder();
+  fs.mkdirSync(path.join(data, '.n8n'));
+  if (schema) fs.writeFileSync(path.join(data, '.n8n/database.json'), JSON.stringify({ schema }));
+  return data;
+}
+const dumpFile = (data) => path.join(data, '.n8n/database.dump');
+const schemaOf = (data) => JSON.parse(fs.readFileSync(path.join(data, '.n8n/database.json'))).schema;
+const filesOf = (data) => fs.readdirSync(path.join(data, '.n8n')).sort();
+
+const dump = (data, url, options) => runOnce('database.js', data, secretsOf({ database_url: url }), { args: ['dump'], ...options });
+const fit = (data, url) => runOnce('fit.js', data, secretsOf({ old_encryption_key: KEY, encryption_key: KEY, ...(url && { database_url: url }) }));
+const DONE = { status: 0, stdout: '', stderr: '' };
+
+async function made(text) {
+  const database = await postgres.newDatabase();
+  await database.sql(`CREATE SCHEMA ${SCHEMA}; SET search_path TO ${SCHEMA}; ${text}`);
+  return database;
+}
+
+const ODD = String.raw`
+  CREATE TYPE mood AS ENUM ('so so', 'it''s "good"', 'back\slash');
+  CREATE SEQUENCE "Free Seq" AS smallint INCREMENT BY -3 MINVALUE -100 MAXVALUE 50 START WITH 40 CACHE 2 CYCLE; SELECT nextval('"Free Seq"');
+  CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.version := OLD.version + 1; RETURN NEW; END $$;
+  CREATE FUNCTION twice(n integer, label mood DEFAULT 'so so') RETURNS integer LANGUAGE sql IMMUTABLE STRICT AS 'SELECT n * 2';
+  CREATE TABLE "we""ird $1; DROP TABLE x --" ("a ""column""" integer GENERATED ALWAYS AS IDENTITY (START WITH 5 INCREMENT BY 5), "select" text COLLATE "C", "Größe \n" mood DEFAULT 'back\slash');
+  INSERT INTO "we""ird $1; DROP TABLE x --" ("select", "Größe \n") VALUES (E'tab\t newline\n return\r backslash\\ \\N \\. end', 'it''s "good"'), ('', NULL), (NULL, DEFAULT), (E'\\.', DEFAULT), (E'a\n\\.\nb', DEFAULT), ('ünïcödé 🦊', DEFAULT);
+  CREATE TABLE kinds (id serial PRIMARY KEY, j json, b jsonb, at timestamptz, ms timestamp(3), t time, d date, i interval, f float8, r real, n numeric, bin bytea, list text[], grid integer[][],
+    u uuid DEFAULT gen_random_uuid(), ok boolean, ip inet, r4 int4range, c char(5), doubled integer GENERATED ALWAYS AS (id * 2) STORED, version integer NOT NULL DEFAULT 1, EXCLUDE USING gist (r4 WITH &&));
+  INSERT INTO kinds (j, b, at, ms, t, d, i, f, r, n, bin, list, grid, ok, ip, r4, c) VALUES
+    (E'{ "b" : 1.0,\n\t"a": null, "a": [1e2] }', '{"b":1.0,"a":null}', '2026-01-02 03:04:05.123456+05', '1999-12-31 23:59:59.999', '23:59:59.999999', '-infinity', '1 year 2 days 03:04:05.000006', 0.1::float8 + 0.2::float8, 1e-40, 12345678901234567890.0987654321,
+      '\x00ff0a5c', ARRAY['a', NULL, 'b,"c"', '', 'NULL'], '{{1,2},{3,4}}', true, '10.0.0.0/8', '[1,5)', 'ab'),
+    ('null', 'null', 'infinity', NULL, NULL, '0044-03-15 BC', '-3 mons', 'NaN', '-Infinity', 'NaN', '', '{}', '{}', false, '::1', 'empty', ''),
+    (NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL);
+  CREATE TRIGGER counted BEFORE UPDATE ON kinds FOR EACH ROW WHEN (OLD.ok IS DISTINCT FROM NEW.ok) EXECUTE FUNCTION touch();
+  CREATE TRIGGER "sleeps ""well""" AFTER INSERT OR DELETE ON kinds FOR EACH STATEMENT EXECUTE FUNCTION touch(); ALTER TABLE kinds DISABLE TRIGGER "sleeps ""well""";
+  CREATE TABLE hen (id integer PRIMARY KEY, egg integer, parent integer REFERENCES hen); CREATE TABLE egg (id integer PRIMARY KEY, hen integer NOT NULL REFERENCES hen DEFERRABLE INITIALLY DEFERRED);
+  INSERT INTO hen VALUES (1, 10, NULL), (2, 11, 1); INSERT INTO egg VALUES (10, 2), (11, 1);
+  ALTER TABLE hen ADD CONSTRAINT "the egg" FOREIGN KEY (egg) REFERENCES egg ON DELETE SET NULL, ADD CONSTRAINT positive CHECK (id > 0) NOT VALID, ADD UNIQUE (egg, parent) DEFERRABLE;
+  ALTER TABLE hen ADD dropped text; ALTER TABLE hen DROP dropped; ALTER TABLE hen ADD later varchar(12) NOT NULL DEFAULT 'x';
+  CREATE UNIQUE INDEX "Some Index" ON kinds (lower(c), (j ->> 'a') DESC NULLS LAST) INCLUDE (f) WHERE ok AND version > 0; CREATE INDEX ON kinds USING gin (b); CREATE INDEX ON kinds (twice(version));
+  CREATE UNLOGGED TABLE logs (at timestamptz DEFAULT now(), seq smallint DEFAULT nextval('"Free Seq"')); CREATE TABLE nothing (); CREATE TABLE empty (id bigint GENERATED BY DEFAULT AS IDENTITY);`;
+const NOT_CARRIED = `CREATE VIEW v AS SELECT 1 AS x; CREATE MATERIALIZED VIEW mv AS SELECT 1 AS x; CREATE TABLE parts (id integer) PARTITION BY RANGE (id); CREATE TABLE part1 PARTITION OF parts FOR VALUES FROM (0) TO (9);
+  CREATE DOMAIN dom AS text; CREATE FUNCTION of_hen(hen) RETURNS integer LANGUAGE sql AS 'SELECT 1'; CREATE POLICY pol ON hen; CREATE RULE ru AS ON INSERT TO empty DO ALSO NOTHING; CREATE STATISTICS st ON id, egg FROM hen;
+  CREATE SCHEMA beside CREATE TABLE mine (id integer);`;
+
+test('whatever PostgreSQL can keep comes back as it was, rows and catalogue; done again nothing changes', async () => {
+  const [from, to] = [await made(ODD), await postgres.newDatabase()];
+  const data = folderOf();
+  const note = JSON.parse((await dump(data, from.url)).stdout);
+  assert.deepEqual([note.schema, note.tables, note.rows, note.notCarried, note.bytes], [SCHEMA, 6, 13, [], fs.statSync(dumpFile(data)).size]);
+  assert.deepEqual(filesOf(data), ['database.dump', 'database.json']);
+  assert.equal(fs.statSync(dumpFile(data)).mode & 0o777, 0o600);
+
+  assert.deepEqual(await fit(data, to.url), DONE);
+  const schema = schemaOf(data);
+  assert.match(schema, /^n8n_20\d{12}_[0-9a-f]{8}$/);
+  assert.notEqual(schema, SCHEMA);
+  assert.deepEqual(filesOf(data), ['database.json']);
+  assert.deepEqual(await pictureOf(to, schema), await pictureOf(from, SCHEMA));
+  assert.deepEqual(await fit(data, to.url), DONE);
+  assert.equal(schemaOf(data), schema);
+  assert.deepEqual((await to.sql("SELECT nspname FROM pg_namespace WHERE nspname ~ '^n8n'")).map((it) => it.nspname), [schema]);
+});
+
+test('what is not carried is named, and the rest comes along', async () => {
+  const [from, to] = [await made(ODD + NOT_CARRIED), await postgres.newDatabase()];
+  const data = folderOf();
+  const { notCarried } = JSON.parse((await dump(data, from.url)).stdout);
+  assert.deepEqual(notCarried.map(({ kind, name }) => `${kind} ${name}`), ['function of_hen', 'materialized view mv', 'partitioned or inheriting table part1', 'partitioned or inheriting table parts',
+    'policy pol', 'rule ru', 'schema beside', 'statistics st', 'type dom', 'view v']);
+  assert.equal((await fit(data, to.url)).status, 0);
+  assert.equal((await to.sql(`SELECT count(*)::int AS count FROM ${schemaOf(data)}.kinds`))[0].count, 3);
+});
+
+test('rows of any size pass, and take no memory; the socket of a container without network and TLS do as well', async () => {
+  const [from, to] = [await made("CREATE TABLE large (id integer, data text); INSERT INTO large SELECT n, repeat(md5(n::text), 2000000) FROM generate_series(1, 1) n; INSERT INTO large SELECT n, 'x' FROM generate_series(2, 50000) n"), await postgres.newDatabase()];
+  const data = folderOf();
+  const file = path.join(newFolder(), 'memory.js');
+  fs.writeFileSync(file, "process.on('exit', () => process.stderr.write(`${process.resourceUsage().maxRSS}`))");
+  const options = { nodeOptions: ['--require', file] };
+  const dumped = await dump(data, `${from.url}?sslmode=require`, options);
+  assert.equal(dumped.status, 0, dumped.stderr);
+  const secrets = secretsOf({ old_encryption_key: KEY, encryption_key: KEY, database_url: `postgres://${to.name}:${to.password}@/${to.name}?host=SECRETS&port=5432&sslmode=require` });
+  const url = path.join(secrets, 'database_url');
+  fs.chmodSync(url, 0o600);
+  fs.writeFileSync(url, fs.readFileSync(url, 'utf8').replace('SECRETS', secrets));
+  const socket = await relay(secrets, postgres.port);
+  let loaded;
+  try {
+    loaded = await runOnce('fit.js', data, secrets, options);
+  } finally {
+    socket.stop();
+  }
+  assert.equal(loaded.status, 0, loaded.stderr);
+  for (const kilobytes of [dumped.stderr, loaded.stderr].map(Number)) assert.ok(kilobytes < 160 * 1024, `${kilobytes} kB for a row of 64 MB`);
+  const rows = (it, schema) => it.sql(`SELECT count(*)::int, sum(id)::int, sum(length(data))::text AS length, md5(string_agg(data, '' ORDER BY id) FILTER (WHERE id < 9)) FROM ${schema}.large`);
+  assert.deepEqual(await rows(to, schemaOf(data)), await rows(from, SCHEMA));
+});
+
+test('a dump holds one state, whatever is written and made meanwhile', async () => {
+  const from = await made('CREATE TABLE a (n integer); CREATE TABLE b (n integer); INSERT INTO a SELECT generate_series(1, 200000)');
+  let isOver = false;
+  const writing = (async () => {
+    for (let n = 0; !isOver; n += 1) await from.sql(`SET search_path TO ${SCHEMA}; BEGIN; INSERT INTO a VALUES (${n}); INSERT INTO b VALUES (${n}); COMMIT; CREATE TABLE t${n} (id integer); DROP TABLE IF EXISTS t${Math.max(0, n - 2)}`);
+  })();
+  const data = folderOf();
+  const dumped = await dump(data, from.url);
+  isOver = true;
+  await writing;
+  assert.equal(dumped.status, 0, dumped.stderr);
+  const to = await postgres.newDatabase();
+  assert.equal((await fit(data, to.url)).status, 0);
+  const [{ a, b }] = await to.sql(`SELECT (SELECT count(*)::int FROM ${schemaOf(data)}.a) AS a, (SELECT count(*)::int FROM ${schemaOf(data)}.b) AS b`);
+  assert.equal(a - 200000, b);
+});
+
+/** The lines of a dump, changed by `change`. */
+function rewritten(data, change) {
+  const lines = gunzipSync(fs.readFileSync(dumpFile(data))).toString('latin1').split('\n');
+  fs.writeFileSync(dumpFile(data), gzipSync(Buffer.from(change(lines).join('\n'), 'latin1')));
+}
+const put = (...lines) => (all) => [...all.slice(0, 1), ...lines.map((it) => JSON.stringify(it)), ...all.slice(1)];
+const cut = (share) => (data) => fs.truncateSync(dumpFile(data), Math.floor(fs.statSync(dumpFile(data)).size * share));
+
+// [what, the change, what is said]
+const broken = [
+  ['cut in the middle', cut(0.5), /it is cut off/],
+  ['cut by its last byte', cut(0.999), /it is cut off|damaged/],
+  ['without its end', (data) => rewritten(data, (all) => [...all.slice(0, -2), '']), /it is cut off/],
+  ['with something behind its end', (data) => rewritten(data, (all) => [...all.slice(0, -1), '{"sql":"CREATE TABLE x ()"}', '']), /something follows its end/],
+  ['no gzip', (data) => fs.writeFileSync(dumpFile(data), 'SQLite format 3'), /it is damaged/],
+  ['empty', (data) => fs.writeFileSync(dumpFile(data), ''), /it is (cut off|no dump)/],
+  ['something else', (data) => fs.writeFileSync(dumpFile(data), gzipSync('{"a":1}\n')), /it is no dump of an n8n database/],
+  ['of a newer format', (data) => rewritten(data, (all) => [all[0].replace('"format":1', '"format":2'), ...all.slice(1)]), /made by a newer Openflow \(format 2, this one knows 1\)/],
+  ['with fewer rows than it says', (data) => rewritten(data, (all) => all.map((it) => it.replace('"rows":13', '"rows":14'))), /it has 13 rows in 6 tables, and should have 14 in 6/],
+  ['that ends the transaction', (data) => rewritten(data, put({ sql: 'COMMIT' })), /a statement that no dump has/],
+  ['with two statements in one', (data) => rewritten(data, put({ sql: 'CREATE TABLE x (); COMMIT' })), /cannot insert multiple commands/],
+  ['that makes things elsewhere and goes wrong', (data) => rewritten(data, put({ sql: 'CREATE TABLE public.x ()' }, { sql: 'CREATE TABLE "we""ird $1; DROP TABLE x --" ()' })), /already exists/],
+  ['whose function leaves the schema', (data) => rewritten(data, put({ sql: "CREATE FUNCTION f() RETURNS integer LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN PERFORM set_config('search_path', 'public', true); RETURN 1; END $$" },
+    { sql: 'CREATE TABLE x (m integer, n integer DEFAULT f())' }, { rows: 'x', columns: ['m'] }, { bytes: 2 }, 1, { bytes: 0 })), /does not exist|changes more than its own tables/],
+  ['that changes more than its own', (data) => rewritten(data, (all) => [...all.slice(0, -2), ...put({ sql: "CREATE FUNCTION f() RETURNS integer LANGUAGE plpgsql AS $$ BEGIN PERFORM set_config('search_path', 'public', true); RETURN 1; END $$" },
+    { sql: 'CREATE TABLE x (m integer, n integer DEFAULT f())' }, { rows: 'x', columns: ['m'] }, { bytes: 2 }, 1, { bytes: 0 })([]), all.at(-2).replace('"tables":6,"rows":13', '"tables":7,"rows":14'), '']), /changes more than its own tables/],
+  ['with rows of a table that is not there', (data) => rewritten(data, put({ rows: 'x"; DROP SCHEMA public; --', columns: ['a'] }, { bytes: 0 })), /relation .* does not exist \(at the rows of x"; DROP/],
+  ['with rows that are none', (data) => rewritten(data, put({ sql: 'CREATE TABLE x (n integer)' }, { rows: 'x', columns: ['n'] }, { bytes: 3 })), /damaged|cut off|invalid input syntax/],
+  ['with a line without an end', (data) => fs.writeFileSync(dumpFile(data), gzipSync(Buffer.concat([Buffer.from('{"openflow":"n8n database","format":1}\n'), Buffer.alloc(8 * 1024 ** 2, 'x')]))), /a line has no end/],
+  ['with piece of rows that is too large', (data) => rewritten(data, put({ sql: 'CREATE TABLE x (n integer)' }, { rows: 'x', columns: ['n'] }, { bytes: 2 ** 40 })), /it is damaged/],
+  ['with lines that are something else', (data) => rewritten(data, put({ copy: 'x' })), /a line is none of those/],
+];
+test('a dump that is no good is refused with a reason and changes nothing', async (t) => {
+  const [from, to] = [await made(ODD), await postgres.newDatabase()];
+  const good = folderOf();
+  assert.equal((await dump(good, from.url)).status, 0);
+  for (const [what, change, says] of broken) {
+    await t.test(what, async () => {
+      const data = folderOf();
+      fs.copyFileSync(dumpFile(good), dumpFile(data));
+      change(data);
+      const { status, stdout, stderr } = await fit(data, to.url);
+      assert.deepEqual([status, stdout, stderr.split('\n').length], [1, '', 2], stderr);
+      assert.match(stderr, /^openflow: the data could not be fitted to this instance: the dump of the database \(\.n8n\/database\.dump\) cannot be loaded: /);
+      assert.match(stderr, says);
+      assert.equal(schemaOf(data), SCHEMA);
+      assert.deepEqual(filesOf(data), ['database.dump', 'database.json']);
+      assert.deepEqual(await to.sql("SELECT nspname FROM pg_namespace WHERE nspname ~ '^n8n' UNION ALL SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace"), []);
+    });
+  }
+});
+
+test('a backup of the other kind is refused both ways; what has nothing to bring passes', async () => {
+  const to = await postgres.newDatabase();
+  const inFiles = folderOf(null);
+  fs.copyFileSync(path.join(staged().app, 'seed/database.sqlite'), path.join(inFiles, '.n8n/database.sqlite'));
+  assert.match((await fit(inFiles, to.url)).stderr, /the backup is of an instance that keeps its data in files \(SQLite\)/);
+  assert.match((await fit(folderOf(), undefined)).stderr, /the backup is of an instance that keeps its data in PostgreSQL/);
+  assert.match((await fit(folderOf(), to.url)).stderr, /the backup holds no dump of its database/);
+  for (const [data, url] of [[inFiles, undefined], [folderOf(null), to.url], [newFolder(), to.url]]) assert.deepEqual(await fit(data, url), DONE);
+});
+
+test('a dump that fails says why, and leaves what was there', async () => {
+  const from = await made('CREATE TABLE a (n integer)');
+  const data = folderOf();
+  const told = async (url, says) => {
+    const before = filesOf(data);
+    const { status, stderr } = await dump(data, url);
+    assert.equal(status, 1);
+    assert.match(stderr, says);
+    assert.ok(!stderr.includes(from.password), stderr);
+    assert.deepEqual(filesOf(data), before);
+  };
+  await told(from.url.replace(`:${postgres.port}`, ':1'), /^openflow: the database could not be dumped: The PostgreSQL server of this instance cannot be reached \(.*ECONNREFUSED.*\)\.\n$/);
+  await told(from.url.replace(from.password, 'wrong'), /cannot be reached \(password authentication failed/);
+  await told('postgres://nonsense', /The address of the database in .*database_url cannot be understood/);
+  await told((await postgres.newDatabase()).url, /it lacks what this instance kept there/);
+  fs.writeFileSync(dumpFile(data), 'the one before');
+  await told(from.url.replace(`:${postgres.port}`, ':1'), /cannot be reached/);
+  assert.equal(fs.readFileSync(dumpFile(data), 'utf8'), 'the one before');
+});
+
+test('a dump goes through no link; one that waits to be loaded is kept; where there is nothing, nothing is dumped', async () => {
+  const from = await made('CREATE TABLE a (n integer)');
+  const data = folderOf();
+  const outside = path.join(newFolder(), 'precious');
+  fs.writeFileSync(outside, 'precious');
+  fs.symlinkSync(outside, `${dumpFile(data)}.part`);
+  assert.equal((await dump(data, from.url)).status, 0);
+  assert.deepEqual([fs.readFileSync(outside, 'utf8'), filesOf(data)], ['precious', ['database.dump', 'database.json']]);
+
+  const kept = fs.readFileSync(dumpFile(data));
+  const note = await dump(data, (await postgres.newDatabase()).url);
+  assert.deepEqual([note.status, JSON.parse(note.stdout).isKept], [0, true], note.stderr);
+  assert.ok(kept.equals(fs.readFileSync(dumpFile(data))));
+
+  for (const empty of [newFolder(), folderOf(null)]) assert.deepEqual(JSON.parse((await dump(empty, from.url)).stdout), { schema: null, tables: 0, rows: 0, bytes: 0, notCarried: [] });
+});
