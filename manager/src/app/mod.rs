@@ -14,7 +14,7 @@ mod serve;
 mod settings;
 mod slices;
 
-pub use beside::instances_beside;
+pub use beside::{engine_beside, instances_beside};
 pub use build::{Core, System};
 pub use openapi::document;
 pub use serve::App;

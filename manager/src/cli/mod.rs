@@ -14,6 +14,7 @@ mod progress;
 mod proxy;
 mod restore;
 mod signals;
+mod uninstall;
 mod up;
 
 use std::process::ExitCode;
@@ -57,6 +58,9 @@ enum Command {
     /// Bring a whole installation back from the file that `openflow backup --all` made
     #[command(long_about = restore::ABOUT)]
     Restore(restore::Arguments),
+    /// Take this installation's containers, network and firewall rules off this host; its data stay
+    #[command(long_about = uninstall::ABOUT)]
+    Uninstall(uninstall::Arguments),
     /// Ask the running manager whether it serves requests; for health checks
     Health,
     /// Check this host and say what to do about what is wrong
@@ -115,6 +119,7 @@ async fn run(cli: Cli, given: Vec<Given>) -> anyhow::Result<ExitCode> {
         Command::Keys { command } => keys::run(&config, command)?,
         Command::Backup(arguments) => return backup::run(config, arguments, given).await,
         Command::Restore(arguments) => restore::run(config, arguments).await?,
+        Command::Uninstall(arguments) => uninstall::run(config, &arguments).await?,
         Command::Health => return health::run(&config).await,
         Command::Doctor { json } => return doctor::run(&config, json).await,
     }

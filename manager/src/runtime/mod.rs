@@ -13,7 +13,7 @@ use chrono::{DateTime, Utc};
 use futures_util::stream::BoxStream;
 use uuid::Uuid;
 
-pub use docker::{DockerConfig, DockerRuntime, LOG_CAP, Timeouts};
+pub use docker::{DockerConfig, DockerRuntime, LOG_CAP, Timeouts, Uninstalled};
 pub use fake::{Call, FakeProbe, FakeRuntime, Moment, Op};
 pub use model::{
     ContainerSpec, ContainerState, Ended, Error, Image, Isolation, NetworkInfo, Observed, Probe,

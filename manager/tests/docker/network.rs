@@ -1,5 +1,5 @@
 //! The network of the instances.
-use openflow_manager::runtime::{ContainerState, DockerRuntime, Error, Runtime as _};
+use openflow_manager::runtime::{ContainerState, DockerRuntime, Error, Runtime as _, Uninstalled};
 
 use crate::support::*;
 
@@ -41,4 +41,37 @@ async fn a_network_in_which_tenants_reach_one_another_is_refused() {
     docker(&["network", "rm", &host.config.network]);
     assert!(matches!(refused, Err(Error::Network(_))), "{refused:?}");
     assert!(matches!(created, Err(Error::Network(_))), "{created:?}");
+}
+
+#[tokio::test]
+async fn an_installation_goes_and_its_neighbours_and_data_stay() {
+    let host = Host::alone(|_| {}).await;
+    let (running, stopped) = (host.spec(), host.spec());
+    host.running(&running).await;
+    host.runtime.create(&stopped).await.unwrap();
+    let network = host.config.network.as_str();
+    let neighbour = format!("openflow-test-{}", unique());
+    docker(&["create", "--name", &neighbour, "--network", network, IMAGE]);
+
+    let done = host.runtime.uninstall().await.unwrap();
+    assert_eq!(done.containers, 2);
+    let why = done.network_stays.unwrap_or_default();
+    assert!(why.contains("containers of others (1)"), "{why}");
+    assert_eq!(host.runtime.list().await.unwrap(), []);
+    let inspected = docker(&["network", "inspect", "-f", "{{json .Options}}", network]);
+    assert!(inspected.contains("bridge.name"), "{inspected}");
+
+    docker(&["rm", &neighbour]);
+    for containers in [0, 0] {
+        let expected = Uninstalled {
+            containers,
+            network_stays: None,
+        };
+        assert_eq!(host.runtime.uninstall().await.unwrap(), expected);
+    }
+    assert!(docker_try(&["network", "inspect", network]).is_err());
+    let bridge = inspected.split('"').find(|it| it.starts_with("of-"));
+    let left = run("iptables", &["-w", "5", "-S"]).unwrap();
+    assert!(!left.contains(bridge.unwrap()), "{left}");
+    assert!(running.data_dir.exists() && stopped.data_dir.exists());
 }

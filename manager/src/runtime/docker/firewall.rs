@@ -60,22 +60,31 @@ impl DockerRuntime {
         apply(&ip6tables, &self.plan(network, Family::V6).await).await
     }
 
-    /// Takes all rules for a network away that is gone.
-    pub(super) async fn open_host(&self, network: &Network) {
-        let prefix = Plan::prefix(&network.bridge);
+    /// Takes all rules for a network away that is gone. Fails with what went
+    /// wrong last.
+    pub(super) async fn open_host(&self, bridge: &str) -> Result<(), String> {
+        let mut done = Ok(());
+        let prefix = Plan::prefix(bridge);
         for program in ["iptables", "ip6tables"] {
             let Some(iptables) = Iptables::find(program) else {
                 continue;
             };
-            let Ok(table) = iptables.table().await else {
-                continue;
+            let table = match iptables.table().await {
+                Ok(table) => table,
+                Err(words) => {
+                    done = Err(words);
+                    continue;
+                }
             };
             for line in table.all_rules() {
-                if rules::name_of(line).is_some_and(|name| name.starts_with(&prefix)) {
-                    let _ = iptables.delete(line).await; // harmless without the bridge
+                if rules::name_of(line).is_some_and(|name| name.starts_with(&prefix))
+                    && let Err(words) = iptables.delete(line).await
+                {
+                    done = Err(words);
                 }
             }
         }
+        done
     }
 
     /// Says loudly, once for each reason, that the host is open.

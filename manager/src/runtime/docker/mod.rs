@@ -12,6 +12,7 @@ mod network;
 mod once;
 mod rules;
 mod stats;
+mod uninstall;
 
 use std::{
     future::Future,
@@ -33,6 +34,8 @@ use super::{
     Runtime, RuntimeEvent, Stats, probe,
 };
 use crate::kernel::{InstanceId, drawn_before};
+
+pub use uninstall::Uninstalled;
 
 /// Goes behind every log filter: the engine's client logs the bodies of its
 /// requests, and with them the instances' secrets, at finer levels.

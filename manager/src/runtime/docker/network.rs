@@ -68,23 +68,24 @@ impl DockerRuntime {
         known.ok_or_else(|| Error::Network("The network of the instances is not known.".into()))
     }
 
-    /// Removes the network, if no container is in it, and every rule of the
+    /// Removes the network, if no container runs in it, and every rule of the
     /// firewall for it: what an uninstallation leaves behind otherwise.
     pub async fn remove_network(&self) -> Result<(), Error> {
-        let Some(found) = self.inspect_network().await? else {
-            return Ok(());
-        };
-        let network = seen(found);
-        let id = network.id.clone();
-        let removed = self
-            .change(|docker| async move { docker.remove_network(&id).await })
-            .await;
-        match removed {
-            Err(error) if status(&error) != Some(404) => return Err(error.into()),
-            _ => {}
+        let mut bridge = bridge_name(&self.config.network);
+        if let Some(found) = self.inspect_network().await? {
+            let network = seen(found);
+            bridge = network.bridge;
+            let removed = self
+                .change(|docker| async move { docker.remove_network(&network.id).await })
+                .await;
+            match removed {
+                Err(error) if status(&error) != Some(404) => return Err(error.into()),
+                _ => {}
+            }
         }
         *lock(&self.network) = None;
-        self.open_host(&network).await;
+        // Harmless without the bridge.
+        let _ = self.open_host(&bridge).await;
         Ok(())
     }
 
@@ -125,7 +126,7 @@ fn request(config: &DockerConfig) -> NetworkCreateRequest {
 
 /// The same from every manager, so that two cannot make the network twice; at
 /// most 15 characters.
-fn bridge_name(network: &str) -> String {
+pub(super) fn bridge_name(network: &str) -> String {
     if network == DockerConfig::DEFAULT_NETWORK {
         return "openflow0".into();
     }
