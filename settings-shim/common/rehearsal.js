@@ -32,7 +32,8 @@ async function check(name, examine) {
     ok = false;
     detail = error.message;
   }
-  return { name, ok, detail: detail.length > MAX_DETAIL ? `${detail.slice(0, MAX_DETAIL - 1)}…` : detail };
+  const shown = detail.replace(/(?!\n)[\p{Cc}\p{Cf}]+/gu, ' '); // names in it are what a tenant wrote
+  return { name, ok, detail: shown.length > MAX_DETAIL ? `${shown.slice(0, MAX_DETAIL - 1)}…` : shown };
 }
 
 /**

@@ -10,6 +10,7 @@ const fs = require('node:fs');
 const path = require('node:path');
 const { Readable } = require('node:stream');
 const { pipeline } = require('node:stream/promises');
+const { setTimeout: wait } = require('node:timers/promises');
 const { createGzip } = require('node:zlib');
 const { createFile, isThere } = require('../files');
 const { readCatalog, tablesOf } = require('./catalog');
@@ -18,7 +19,8 @@ const { READ_ONLY, quoted } = require('./connection');
 const KIND = 'n8n database';
 const FORMAT = 1;
 const FILE = 'database.dump';
-const TRIES = 3;
+const TRIES = 10;
+const PAUSE_MS = 300;
 const LEVEL = 3; // a third more bytes than the usual level for a third of its time
 const NEWLINE = 10;
 
@@ -77,6 +79,7 @@ async function whileUnchanged(database, schema, work) {
     });
     if (result) return result.counts;
     if (tries === 1) throw new Error('the tables of n8n are being changed. Try again when n8n is up');
+    await wait(PAUSE_MS);
   }
 }
 
@@ -93,13 +96,12 @@ async function lock(database, schema, tables) {
 }
 
 async function write(database, catalog, header, opened) {
-  fs.ftruncateSync(opened); // of an earlier try
   const counts = { tables: catalog.tables.length, rows: 0 };
-  await pipeline(
-    Readable.from(parts(database, catalog, header, counts), { objectMode: false }),
-    createGzip({ level: LEVEL }),
-    fs.createWriteStream('', { fd: opened, autoClose: false, start: 0 }),
-  );
+  await pipeline(Readable.from(parts(database, catalog, header, counts), { objectMode: false }), createGzip({ level: LEVEL }), async (pieces) => {
+    for await (const piece of pieces) {
+      for (let at = 0; at < piece.length;) at += fs.writeSync(opened, piece, at);
+    }
+  });
   return { ...counts, notCarried: catalog.leftOut };
 }
 

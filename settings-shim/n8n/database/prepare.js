@@ -27,7 +27,7 @@ async function preparePostgres({ folder, address, image, hasFiles }) {
   if (schema === undefined && hasFiles) throw new CannotStart(IN_FILES);
   if (schema === undefined && file) throw new CannotStart(NO_POINTER);
   return withConnection(image.app, address, async (database) => {
-    if (schema === undefined) return { ...address, schema: await begin(database, folder) };
+    if (schema === undefined) return { ...address, schema: await beginAnew(database, folder) };
     if (!(await exists(database, schema))) {
       if (!file) throw new CannotStart(GONE);
       await bringBack(database, file, schema);
@@ -36,6 +36,12 @@ async function preparePostgres({ folder, address, image, hasFiles }) {
     await tidy(database, schema);
     return { ...address, schema };
   });
+}
+
+async function beginAnew(database, folder) {
+  const schema = await begin(database, folder);
+  console.log(`[openflow] the data folder names nothing in PostgreSQL: n8n begins with an empty database (${schema})`);
+  return schema;
 }
 
 /** The folder was put back on a machine whose PostgreSQL does not know it. */

@@ -6,7 +6,8 @@ const fs = require('node:fs');
 const path = require('node:path');
 const { after, before, test } = require('node:test');
 const { gunzipSync, gzipSync } = require('node:zlib');
-const { KEY, newFolder, staged } = require('./support');
+const { KEY, newFolder, staged, until } = require('./support');
+const { parseAddress } = require('../../n8n/database/address');
 const { pictureOf, relay, runOnce, secretsOf, startPostgres } = require('./postgres');
 
 const SCHEMA = 'n8n_20260102030405_0123abcd';
@@ -120,7 +121,10 @@ test('a dump holds one state, whatever is written and made meanwhile', async () 
   const from = await made('CREATE TABLE a (n integer); CREATE TABLE b (n integer); INSERT INTO a SELECT generate_series(1, 200000)');
   let isOver = false;
   const writing = (async () => {
-    for (let n = 0; !isOver; n += 1) await from.sql(`SET search_path TO ${SCHEMA}; BEGIN; INSERT INTO a VALUES (${n}); INSERT INTO b VALUES (${n}); COMMIT; CREATE TABLE t${n} (id integer); DROP TABLE IF EXISTS t${Math.max(0, n - 2)}`);
+    for (let n = 0; !isOver; n += 1) {
+      await from.sql(`SET search_path TO ${SCHEMA}; BEGIN; INSERT INTO a VALUES (${n}); INSERT INTO b VALUES (${n}); COMMIT`);
+      if (n % 30 === 0) await from.sql(`SET search_path TO ${SCHEMA}; CREATE TABLE t${n} (id integer); DROP TABLE IF EXISTS t${Math.max(0, n - 60)}`);
+    }
   })();
   const data = folderOf();
   const dumped = await dump(data, from.url);
@@ -215,6 +219,17 @@ test('a dump that fails says why, and leaves what was there', async () => {
   assert.equal(fs.readFileSync(dumpFile(data), 'utf8'), 'the one before');
 });
 
+test('a dump whose server goes away in the middle says so and leaves nothing', async () => {
+  const from = await made("CREATE TABLE large AS SELECT n, repeat(md5(n::text), 20) AS data FROM generate_series(1, 400000) n");
+  const data = folderOf();
+  const dumping = dump(data, from.url);
+  const ended = () => postgres.sql(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '${from.name}' AND query LIKE 'COPY %'`);
+  await until(async () => (await ended()).length > 0);
+  const { status, stderr } = await dumping;
+  assert.deepEqual([status, filesOf(data)], [1, ['database.json']]);
+  assert.match(stderr, /^openflow: the database could not be dumped: The PostgreSQL server of this instance cannot be used now \(/);
+});
+
 test('a dump goes through no link; one that waits to be loaded is kept; where there is nothing, nothing is dumped', async () => {
   const from = await made('CREATE TABLE a (n integer)');
   const data = folderOf();
@@ -230,4 +245,19 @@ test('a dump goes through no link; one that waits to be loaded is kept; where th
   assert.ok(kept.equals(fs.readFileSync(dumpFile(data))));
 
   for (const empty of [newFolder(), folderOf(null)]) assert.deepEqual(JSON.parse((await dump(empty, from.url)).stdout), { schema: null, tables: 0, rows: 0, bytes: 0, notCarried: [] });
+});
+
+test('addresses are read as the manager writes them, and no others', () => {
+  const common = { port: 5432, user: 'u', password: 'p', database: 'd', isEncrypted: false };
+  const read = {
+    'postgres://u:p@db.example:6543/d': { ...common, host: 'db.example', port: 6543 },
+    'postgresql://u:p@10.0.0.1/d?sslmode=prefer': { ...common, host: '10.0.0.1' },
+    'postgres://u:p@[fd00::1]:5433/d?sslmode=require': { ...common, host: 'fd00::1', port: 5433, isEncrypted: true },
+    'postgres://u:%40%2F%3A%25@h/d%20e': { ...common, host: 'h', password: '@/:%', database: 'd e' },
+    'postgres://u:p@/d?host=/run/openflow&port=5432&sslmode=require': { ...common, host: '/run/openflow', isEncrypted: true },
+    'postgres://u:p@/d?host=%2Frun%2Fopenflow': { ...common, host: '/run/openflow' },
+  };
+  for (const [text, address] of Object.entries(read)) assert.deepEqual(parseAddress(text), address, text);
+  for (const text of ['', 'x', 'mysql://u:p@h/d', 'postgres://h/d', 'postgres://u@h/d', 'postgres://u:p@/d', 'postgres://u:p@h', 'postgres://u:p@h:x/d', 'postgres://u:p@h:70000/d', 'postgres://u:%@h/d',
+    'postgres://u:p@h/d?sslmode=verify-full', 'postgres://u:p@h/d\npostgres://u:p@i/d']) assert.equal(parseAddress(text), null, text);
 });
