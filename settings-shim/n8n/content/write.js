@@ -196,4 +196,15 @@ async function unpublish({ trx, entities: { WorkflowEntity, WorkflowPublicationR
   return true;
 }
 
-module.exports = { writeContent };
+/** The same for what could not be published, in one transaction. */
+async function unpublishAll(user, ids) {
+  const entities = need('@n8n/db');
+  await dataSource().manager.transaction(async (trx) => {
+    for (const id of ids) {
+      const stored = await trx.findOne(entities.WorkflowEntity, { select: ['id', 'activeVersionId'], where: { id } });
+      if (stored?.activeVersionId) await unpublish({ trx, entities, user }, stored);
+    }
+  });
+}
+
+module.exports = { writeContent, unpublishAll };

@@ -3,10 +3,11 @@
 // for snapshots, rollbacks and promotions.
 const assert = require('node:assert/strict');
 const { execFileSync } = require('node:child_process');
+const fs = require('node:fs');
 const http = require('node:http');
 const path = require('node:path');
 const { after, before, test } = require('node:test');
-const { BEARER, ROOT, identity, startN8n, startManager, staged, until } = require('./support');
+const { BEARER, ROOT, identity, newFolder, startN8n, startManager, staged, until } = require('./support');
 const { encrypt, decrypt, resealed } = require('./secrets');
 const { answering, asking, contentOf, node, workflow, webhook } = require('./workflows');
 
@@ -172,6 +173,27 @@ test('what cannot run is written, does not run, and says why', async () => {
   assert.equal(await call(dev, 'hello'), 404);
   await put(dev, base);
   assert.deepEqual(await call(dev, 'hello'), { says: 'hello' });
+});
+
+test('what there was no time to publish does not go on in its old version', async () => {
+  const folder = newFolder();
+  const flag = path.join(folder, 'no-time');
+  const hurry = path.join(folder, 'hurry.js');
+  fs.writeFileSync(hurry, `Object.defineProperty(require(${JSON.stringify(path.join(ROOT, 'settings-shim/n8n/content/publish.js'))}).limits,
+    'allMs', { get: () => (require('node:fs').existsSync(${JSON.stringify(flag)}) ? 0 : 90_000) });`);
+  const n8n = await startN8n({ nodeOptions: ['--require', hurry] });
+  try {
+    await put(n8n, contentOf({ workflows: [answering('wfHello', 'hello', 'before'), answering('wfSame', 'same', 'same')] }));
+    fs.writeFileSync(flag, '');
+    const { inactive } = await put(n8n, contentOf({ workflows: [answering('wfHello', 'hello', 'after'), ...(await get(n8n)).workflows.slice(1)] }));
+    assert.deepEqual(inactive, [{ id: 'wfHello', name: 'Says after', reason: 'there was no time left to publish it' }]);
+    assert.deepEqual([await call(n8n, 'hello'), await call(n8n, 'same'), byId(await get(n8n), 'wfHello').active], [404, { says: 'same' }, false]);
+    fs.rmSync(flag);
+    assert.deepEqual((await put(n8n, contentOf({ workflows: [answering('wfHello', 'hello', 'after')] }))).inactive, []);
+    assert.deepEqual(await call(n8n, 'hello'), { says: 'after' });
+  } finally {
+    await n8n.stop();
+  }
 });
 
 test('names of tags that exist are used, whatever their id', async () => {
