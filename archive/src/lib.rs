@@ -11,7 +11,8 @@
 //! - **So may the archive.** [`check`] and [`unpack`] refuse what would leave the folder, with the entry's name, and count
 //!   bytes and entries while they read.
 //! - **What a file's owner can set comes back**: modes, times, links, holes, `user.*` attributes and POSIX access control lists.
-//!   What needs privileges (`security.*`, `trusted.*`, set-user bits) is left out.
+//!   What needs privileges (`security.*`, `trusted.*`, set-user bits) is left out; what the file system does not take is told
+//!   ([`Refused`]).
 //! - **Constant memory**, apart from some hundred bytes for each entry.
 //!
 //! # How to use it
@@ -59,7 +60,7 @@ pub use error::Error;
 pub use folder::Folder;
 pub use manifest::{Entry, Kind, Manifest, Mtime, Sha256};
 pub use progress::Progress;
-pub use read::{Limits, UnpackOptions, check, unpack};
+pub use read::{Limits, Refused, UnpackOptions, Unpacked, check, unpack};
 pub use remove::remove_tree;
 pub use write::{Freezer, Skipped, WriteOptions, Written, write};
 

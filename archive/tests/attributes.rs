@@ -9,7 +9,7 @@ use std::{
     process::Command,
 };
 
-use openflow_archive::{Error, Freezer};
+use openflow_archive::{Error, Freezer, Progress, UnpackOptions, unpack};
 use rustix::{
     fs::{XattrFlags, getxattr, listxattr, setxattr},
     io::Errno,
@@ -252,4 +252,40 @@ fn too_many_are_left_out_and_named() {
     );
     place.unpack().unwrap();
     assert_eq!(all(&place.unpacked().join("file")), []);
+}
+
+/// From a file system with room for many to one that has a block of them for a file.
+#[test]
+fn what_the_file_system_does_not_take_is_told_and_the_rest_is_there() {
+    let (from, to) = (Place::in_memory(), Place::new());
+    let (file, inside) = (from.folder().join("file"), from.folder().join("d"));
+    fs::write(&file, "content").unwrap();
+    fs::create_dir(&inside).unwrap();
+    let named = |n: usize| format!("user.{n:02}");
+    if !(0..20).all(|n| set(&file, &named(n), &[7; 1000]) && set(&inside, &named(n), &[7; 1000])) {
+        return;
+    }
+    let written = from.write(&options(&from), None).unwrap();
+    assert_eq!(written.skipped, []);
+    let limits = UnpackOptions {
+        limits: support::LIMITS,
+        owner: None,
+        threads: 2,
+    };
+    let archive = File::open(from.archive()).unwrap();
+    let unpacked = unpack(archive, &to.unpacked(), &limits, &Progress::new()).unwrap();
+    assert_eq!(unpacked.manifest, written.manifest);
+    assert_eq!(fs::read(to.unpacked().join("file")).unwrap(), b"content");
+    let taken = ["file", "d"].map(|name| all(&to.unpacked().join(name)).len());
+    let refused = 40 - taken[0] - taken[1];
+    match unpacked.refused.sentence() {
+        None => assert_eq!(refused, 0, "it took all"),
+        Some(told) => {
+            assert!(
+                told.starts_with(&format!("{refused} extended attributes")),
+                "{told}"
+            );
+            assert!(told.contains(" of file, user."), "{told}");
+        }
+    }
 }

@@ -2,7 +2,7 @@
 //! (`security.*`, `trusted.*`, what a file system has of its own) belong to a host; they are neither archived nor restored.
 mod acl;
 
-use std::{collections::BTreeMap, io, os::fd::AsFd};
+use std::{borrow::Cow, collections::BTreeMap, io, os::fd::AsFd};
 
 use rustix::{
     fs::{XattrFlags, fgetxattr, flistxattr, flistxattr_query, fsetxattr},
@@ -30,6 +30,17 @@ const ACLS: [(&str, &str); 2] = [
     ("SCHILY.acl.default", "system.posix_acl_default"),
 ];
 
+/// How a file system says that it does not take one. Where the disk itself is full, what comes next fails, too.
+const REFUSALS: [Errno; 7] = [
+    Errno::OPNOTSUPP,
+    Errno::NOSYS,
+    Errno::PERM,
+    Errno::TOOBIG,
+    Errno::NOSPC,
+    Errno::DQUOT,
+    Errno::RANGE,
+];
+
 /// An access control list of owner, group and others is what the mode says.
 const MODE_ENTRIES: usize = 3;
 
@@ -51,27 +62,28 @@ impl Attributes {
         }
     }
 
-    /// Gives them to the file. A file system that has none goes without.
-    pub(crate) fn set(&self, file: impl AsFd) -> io::Result<()> {
+    /// Gives them to the file. The names of those that the file system does not take: it has none at all, has no room for
+    /// so many or so long ones, or lets nobody set them.
+    pub(crate) fn set(&self, file: impl AsFd) -> io::Result<Vec<String>> {
+        let mut refused = Vec::new();
         for (key, value) in &self.0 {
             let list = ACLS.iter().find(|(acl, _)| **acl == **key);
-            let set = match list {
+            let (name, value) = match list {
                 Some((_, name)) => {
                     let text = std::str::from_utf8(value).ok().and_then(acl::from_text);
-                    let text = text.ok_or(Errno::INVAL)?;
-                    fsetxattr(&file, *name, &text, XattrFlags::empty())
+                    ((*name).to_owned(), text.ok_or(Errno::INVAL)?.into())
                 }
                 None => {
                     let name = decoded(key.strip_prefix(XATTR).unwrap_or(key));
-                    fsetxattr(&file, name.as_str(), value, XattrFlags::empty())
+                    (name, Cow::from(&**value))
                 }
             };
-            match set {
-                Err(Errno::OPNOTSUPP | Errno::NOSYS) => {}
+            match fsetxattr(&file, name.as_str(), &value, XattrFlags::empty()) {
+                Err(error) if REFUSALS.contains(&error) => refused.push(name),
                 other => other?,
             }
         }
-        Ok(())
+        Ok(refused)
     }
 
     /// Takes a PAX record if it is one of these: `Ok(false)`, it is another. An error when it makes no sense or there are

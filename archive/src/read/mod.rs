@@ -11,6 +11,8 @@ use scan::{Scan, Sink};
 pub(crate) use stream::Stream;
 use unpack::Unpacker;
 
+pub use unpack::Refused;
+
 /// How much an archive may hold before reading it is given up.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
@@ -37,14 +39,23 @@ pub fn check(input: File, limits: &Limits, progress: &Progress) -> Result<Manife
     read(input, (limits, threads), progress, &mut Nothing)
 }
 
+/// What came of an archive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unpacked {
+    pub manifest: Manifest,
+    /// What the folder lacks for its file system's sake.
+    pub refused: Refused,
+}
+
 /// Makes the folder `into`, which may not be there yet, of what the manifest lists, and brings it to the disk. Set-user and
-/// set-group bits are removed. After an error `into` is not there.
+/// set-group bits are removed. Extended attributes that the file system does not take are told, and no error. After an error
+/// `into` is not there.
 pub fn unpack(
     input: File,
     into: &Path,
     options: &UnpackOptions,
     progress: &Progress,
-) -> Result<Manifest, Error> {
+) -> Result<Unpacked, Error> {
     let mut unpacker = Unpacker::new(into, options.owner)?;
     let manifest = read(
         input,
@@ -52,8 +63,8 @@ pub fn unpack(
         progress,
         &mut unpacker,
     )?;
-    unpacker.keep()?;
-    Ok(manifest)
+    let refused = unpacker.keep()?;
+    Ok(Unpacked { manifest, refused })
 }
 
 fn read(

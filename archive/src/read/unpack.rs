@@ -23,7 +23,49 @@ pub(super) struct Unpacker {
     open: Option<(String, OwnedFd)>,
     file: Option<File>,
     flusher: Option<Flusher>,
+    refused: Refused,
     kept: bool,
+}
+
+/// Extended attributes that the file system did not take: how many, and the first ones.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Refused {
+    count: u64,
+    first: Vec<String>,
+}
+
+/// So many are named, in so many characters each.
+const NAMED: usize = 3;
+const NAME_CHARS: usize = 120;
+
+impl Refused {
+    fn add(&mut self, path: &str, names: &[String]) {
+        self.count += names.len() as u64;
+        let path = if path.is_empty() { "." } else { path };
+        for name in names.iter().take(NAMED.saturating_sub(self.first.len())) {
+            // Whoever made the archive named them.
+            let named = format!("{name} of {path}");
+            self.first
+                .push(named.escape_debug().take(NAME_CHARS).collect());
+        }
+    }
+
+    /// In one sentence; None: it took all.
+    pub fn sentence(&self) -> Option<String> {
+        if self.count == 0 {
+            return None;
+        }
+        let first = self.first.join(", ");
+        let more = if self.count > self.first.len() as u64 {
+            ", …"
+        } else {
+            ""
+        };
+        Some(format!(
+            "{} extended attributes or access control lists were not taken by the file system ({first}{more}).",
+            self.count
+        ))
+    }
 }
 
 impl Unpacker {
@@ -43,12 +85,13 @@ impl Unpacker {
             open: None,
             file: None,
             flusher: Some(flusher),
+            refused: Refused::default(),
             kept: false,
         })
     }
 
     /// Brings all to the disk; without it, everything is removed again.
-    pub(super) fn keep(mut self) -> Result<(), Error> {
+    pub(super) fn keep(mut self) -> Result<Refused, Error> {
         let what = || "bringing the folder to the disk".into();
         let flushed = self.flusher.take().map_or(Ok(()), Flusher::finish);
         flushed.during(what)?;
@@ -57,7 +100,7 @@ impl Unpacker {
         let above = File::open(above.unwrap_or(Path::new("."))).during(what)?;
         above.sync_all().during(what)?;
         self.kept = true;
-        Ok(())
+        Ok(std::mem::take(&mut self.refused))
     }
 
     /// The folder that an entry is in, and its last name.
@@ -78,14 +121,19 @@ impl Unpacker {
         Some((Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid))))
     }
 
-    /// In this order: a new owner takes rights away, and so does the mode.
-    fn dress(&self, of: impl AsFd, (meta, attributes): (&Meta, &Attributes)) -> io::Result<()> {
+    /// In this order: a new owner takes rights away, and so does the mode. The attributes that were refused.
+    fn dress(
+        &self,
+        of: impl AsFd,
+        (meta, attributes): (&Meta, &Attributes),
+    ) -> io::Result<Vec<String>> {
         if let Some((uid, gid)) = self.owner(meta) {
             fs::fchown(&of, uid, gid)?;
         }
-        attributes.set(&of)?;
+        let refused = attributes.set(&of)?;
         fs::fchmod(&of, Mode::from_raw_mode(meta.mode & 0o1777))?;
-        Ok(fs::futimens(&of, &times(meta))?)
+        fs::futimens(&of, &times(meta))?;
+        Ok(refused)
     }
 }
 
@@ -151,7 +199,9 @@ impl Sink for Unpacker {
             }
             self.dress(&file, of)
         };
-        ended().during(making(path))
+        let refused = ended().during(making(path))?;
+        self.refused.add(path, &refused);
+        Ok(())
     }
 
     fn symlink(&mut self, path: &str, target: &str, meta: &Meta) -> Result<(), Error> {
@@ -206,8 +256,10 @@ impl Sink for Unpacker {
         let below = below.map(|(path, node)| (path.as_str(), node));
         for (path, node) in below.chain(tree.get(ROOT).map(|root| ("", root))) {
             let set = self.folder.open_folder(path);
-            set.and_then(|folder| self.dress(folder, (&node.meta, &node.attributes)))
+            let refused = set
+                .and_then(|folder| self.dress(folder, (&node.meta, &node.attributes)))
                 .during(making(path))?;
+            self.refused.add(path, &refused);
         }
         Ok(())
     }

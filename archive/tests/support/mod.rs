@@ -101,12 +101,9 @@ pub(crate) fn unpack(archive: &Path, into: &Path, limits: Limits) -> Result<Mani
         owner: None,
         threads: 2,
     };
-    openflow_archive::unpack(
-        File::open(archive).unwrap(),
-        into,
-        &options,
-        &Progress::new(),
-    )
+    let file = File::open(archive).unwrap();
+    let unpacked = openflow_archive::unpack(file, into, &options, &Progress::new());
+    unpacked.map(|it| it.manifest)
 }
 
 pub(crate) fn options(place: &Place) -> WriteOptions {

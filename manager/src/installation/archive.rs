@@ -126,7 +126,10 @@ impl Archive {
             openflow_archive::unpack(input, into, &options, &progress)
         });
         ensure!(feeder.join().is_ok(), "reading the archive panicked");
-        unpacked.with_context(|| format!("{} in the archive", kind.name()))?;
+        let unpacked = unpacked.with_context(|| format!("{} in the archive", kind.name()))?;
+        if let Some(told) = unpacked.refused.sentence() {
+            tracing::warn!("{}: {told}", kind.name());
+        }
         Ok(())
     }
 }

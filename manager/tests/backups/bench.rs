@@ -155,11 +155,20 @@ pub(crate) fn credentials(bench: &Bench, it: &It) -> Value {
 
 /// A whole archive of an empty folder, with that about its origin.
 pub(crate) fn archive_saying(about: &Value) -> Vec<u8> {
+    archive_of(tempfile::tempdir().unwrap(), about, |_| {})
+}
+
+/// The same of what `fill` puts into the folder, which is in `place`.
+pub(crate) fn archive_of(
+    place: tempfile::TempDir,
+    about: &Value,
+    fill: impl FnOnce(&std::path::Path),
+) -> Vec<u8> {
     use openflow_archive::{Folder, Progress, WriteOptions, write};
-    let place = tempfile::tempdir().unwrap();
     let [data, spool, path] = ["data", "spool", "archive"].map(|it| place.path().join(it));
     fs::create_dir(&data).unwrap();
     fs::create_dir(&spool).unwrap();
+    fill(&data);
     let options = WriteOptions {
         about: about.clone(),
         ..WriteOptions::new(spool)

@@ -1,12 +1,12 @@
 //! Archives from outside: used when they are ours, refused when they are not.
-use std::{fs, io::Write as _};
+use std::{fs, io::Write as _, path::Path};
 
 use axum::body::Body;
 use flate2::{Compression, write::GzEncoder};
 use serde_json::{Value, json};
 use sqlx::PgPool;
 
-use super::bench::{QUIET, WithBackups as _, archive_saying, id_of, noise, quiet};
+use super::bench::{QUIET, WithBackups as _, archive_of, archive_saying, id_of, noise, quiet};
 use crate::support::{
     Answer,
     instances::{Bench, It},
@@ -105,6 +105,41 @@ async fn the_project_in_a_manifest_cannot_be_exchanged(pool: PgPool) {
     forged["projectId"] = json!(uuid::Uuid::now_v7());
     let answer = upload(&bench, &it, archive_saying(&forged)).await;
     assert_eq!(answer.refusal(), (409, "backup.wrong_key"));
+}
+
+/// From a file system with room for many attributes to one with room for few.
+#[sqlx::test(migrator = "openflow_manager::db::MIGRATOR")]
+async fn attributes_that_the_file_system_does_not_take_are_said(pool: PgPool) {
+    use rustix::fs::{XattrFlags, setxattr};
+    let bench = quiet(pool).await;
+    let it = bench.running("shop").await;
+    bench.good(&it).await;
+    let about: Value = sqlx::query_scalar("select about from backups")
+        .fetch_one(&bench.t.pool)
+        .await
+        .unwrap();
+    let set = |path: &Path| {
+        fs::write(path, "content").unwrap();
+        (0..60)
+            .all(|n| setxattr(path, format!("user.{n}"), &[7; 1000], XattrFlags::empty()).is_ok())
+    };
+    let mut had = false;
+    let place = tempfile::tempdir_in("/dev/shm").unwrap();
+    let file = archive_of(place, &about, |data| had = set(&data.join("marker")));
+    let here = bench.t.data.path().join("tried");
+    if !had || set(&here) {
+        return; // this host has no two such file systems
+    }
+    let backup = upload(&bench, &it, file).await.expect(201);
+    let restore = bench.try_restore(id_of(&backup), Value::Null).await;
+    let restore = bench.restored(&restore.expect(202)).await;
+    assert_eq!(restore["state"], "done", "{restore:#}");
+    assert_eq!(bench.read(&it, "marker").unwrap(), b"content");
+    let detail = restore["detail"].as_str().unwrap();
+    assert!(
+        detail.contains("not taken by the file system (user."),
+        "{detail}"
+    );
 }
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {

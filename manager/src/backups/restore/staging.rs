@@ -109,9 +109,12 @@ impl Staging {
             }
         };
         let archive = |error: String| Error::Archive(error);
-        unpacked
+        let unpacked = unpacked
             .map_err(|error| archive(format!("its thread ended: {error}")))?
             .map_err(|error| archive(error.to_string()))?;
+        if let Some(note) = unpacked.refused.sentence() {
+            instances.restore_note(self.restore.id, &note).await?;
+        }
         Ok(())
     }
 

@@ -168,9 +168,10 @@ pub(super) async fn alive(
     Ok(())
 }
 
+/// After what was said before.
 pub(super) async fn note(conn: &mut PgConnection, id: RestoreId, note: &str) -> sqlx::Result<()> {
     sqlx::query!(
-        "update restores set detail = $2 where id = $1 and state = 'preparing'",
+        "update restores set detail = concat_ws(' ', detail, $2::text) where id = $1 and state = 'preparing'",
         id.0,
         note
     )
