@@ -4,11 +4,13 @@
 // in a container of the image with the instance's data folder at /data and the secret file database_url; n8n may run
 // meanwhile. Writes .n8n/database.dump and prints a line of JSON about it (docs/wire.md). When it cannot, one line `openflow: …`
 // on stderr, exit status 1, and what was there is there still. --data and --app are for tests.
+const fs = require('node:fs');
 const path = require('node:path');
 const { parseArgs } = require('node:util');
 const { withConnection } = require('./database/connection');
 const { dump, findDump } = require('./database/dump');
 const { exists } = require('./database/generations');
+const { load } = require('./database/load');
 const { findDatabase } = require('./database/open');
 const { giveUpOnce } = require('./failures');
 
@@ -20,8 +22,10 @@ async function dumpOf({ data, app }, secrets) {
   const folder = path.join(data, '.n8n');
   return withConnection(app, found.address, async (database) => {
     if (await exists(database, found.schema)) return dump(database, found.schema, folder);
-    // It was put back on another machine and has not started since: what it will start with is the dump that is there.
-    if (findDump(folder)) return { ...NOTHING, schema: found.schema, isKept: true };
+    // It was put back on another machine and has not started since. The dump that is there is its state, and goes into the database
+    // as it would at a start: whoever copies a dump removes it afterwards.
+    const file = findDump(folder);
+    if (file) return { ...NOTHING, schema: found.schema, ...await load(database, file, found.schema), bytes: fs.statSync(file).size, isKept: true };
     throw new Error(`it lacks what this instance kept there (${found.schema})`);
   });
 }

@@ -231,7 +231,7 @@ test('a dump whose server goes away in the middle says so and leaves nothing', a
 });
 
 test('a dump goes through no link; one that waits to be loaded is kept; where there is nothing, nothing is dumped', async () => {
-  const from = await made('CREATE TABLE a (n integer)');
+  const from = await made('CREATE TABLE a (n integer); INSERT INTO a VALUES (7)');
   const data = folderOf();
   const outside = path.join(newFolder(), 'precious');
   fs.writeFileSync(outside, 'precious');
@@ -240,9 +240,15 @@ test('a dump goes through no link; one that waits to be loaded is kept; where th
   assert.deepEqual([fs.readFileSync(outside, 'utf8'), filesOf(data)], ['precious', ['database.dump', 'database.json']]);
 
   const kept = fs.readFileSync(dumpFile(data));
-  const note = await dump(data, (await postgres.newDatabase()).url);
-  assert.deepEqual([note.status, JSON.parse(note.stdout).isKept], [0, true], note.stderr);
+  const to = await postgres.newDatabase();
+  const note = await dump(data, to.url);
+  assert.deepEqual([note.status, JSON.parse(note.stdout)], [0, { schema: SCHEMA, tables: 1, rows: 1, bytes: kept.length, notCarried: [], isKept: true }], note.stderr);
   assert.ok(kept.equals(fs.readFileSync(dumpFile(data))));
+  assert.deepEqual(await to.sql(`SELECT * FROM ${SCHEMA}.a`), [{ n: 7 }]); // whoever copied the dump may remove it
+  fs.truncateSync(dumpFile(data), 100);
+  const cutOff = await dump(data, (await postgres.newDatabase()).url);
+  assert.match(cutOff.stderr, /could not be dumped: the dump of the database .* cannot be loaded: it is cut off/);
+  assert.equal(fs.statSync(dumpFile(data)).size, 100);
 
   for (const empty of [newFolder(), folderOf(null)]) assert.deepEqual(JSON.parse((await dump(empty, from.url)).stdout), { schema: null, tables: 0, rows: 0, bytes: 0, notCarried: [] });
 });
