@@ -36,8 +36,9 @@ pub trait Kind: Send + Sync {
     fn first_files(&self, flows: Option<&Value>, key: &Secret) -> Vec<FirstFile>;
 
     /// What a new instance is told once, at its first good start, of the
-    /// template's flows. Fails with the reason, for a person.
-    async fn seed(&self, admin: &Admin, flows: Option<&Value>) -> Result<(), String>;
+    /// template's flows, and what a person should know of how it went. Fails
+    /// with the reason, for a person.
+    async fn seed(&self, admin: &Admin, flows: Option<&Value>) -> Result<Option<String>, String>;
 
     /// Flows as nodes, whatever they are for the engine: objects with `id`
     /// (each once), `type`, `name` and `z` (the id of the tab that they are

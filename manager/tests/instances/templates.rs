@@ -160,3 +160,31 @@ async fn the_ways_a_template_is_refused(pool: PgPool) {
     let count = bench.t.count("select count(*) from templates").await;
     assert_eq!(count, 2);
 }
+
+/// Nobody answers where the n8n would be.
+#[sqlx::test(migrator = "openflow_manager::db::MIGRATOR")]
+async fn of_what_could_not_be_put_in_all_is_said(pool: PgPool) {
+    let bench = Bench::new(pool).await;
+    bench.runtime.start_on_this_host();
+    let root = bench.t.admin("Root").await;
+    let stack = bench.made_stack("n8n", "openflow/n8n:1", "ready").await;
+    let template = json!({
+        "name": "Line", "stackId": stack, "modules": [{"name": "n8n-nodes-x", "version": "1.0.0"}],
+        "flows": {"name": "A", "nodes": [], "connections": {}},
+    });
+    let made = bench
+        .t
+        .post("/api/v1/templates", &root.who, template)
+        .await
+        .expect(201);
+    let it = bench
+        .create_with("wf1", json!({"template": made["id"]}))
+        .await;
+    bench
+        .until_it(&it, "both are said", |view| {
+            let said = view["statusDetail"].as_str().unwrap_or_default();
+            said.contains("modules could be installed (n8n-nodes-x:")
+                && said.contains("flows could not be put in (")
+        })
+        .await;
+}

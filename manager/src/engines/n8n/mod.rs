@@ -111,13 +111,13 @@ impl Kind for N8n {
         Vec::new() // the image brings the database
     }
 
-    async fn seed(&self, admin: &Admin, flows: Option<&Value>) -> Result<(), String> {
+    async fn seed(&self, admin: &Admin, flows: Option<&Value>) -> Result<Option<String>, String> {
         let Some(flows) = flows else {
-            return Ok(());
+            return Ok(None);
         };
         let content = content::of_template(flows)?.to_string();
         match put(admin, content.into_bytes()).await {
-            Ok(_) => Ok(()),
+            Ok(answer) => Ok(troubles(&answer.json())),
             Err(Refused::No(why) | Refused::Unknown(why)) => Err(why),
         }
     }

@@ -103,8 +103,8 @@ impl Kind for NodeRed {
         first_files::of(flows, key)
     }
 
-    async fn seed(&self, _: &Admin, _: Option<&Value>) -> Result<(), String> {
-        Ok(()) // they are in the first files
+    async fn seed(&self, _: &Admin, _: Option<&Value>) -> Result<Option<String>, String> {
+        Ok(None) // they are in the first files
     }
 
     fn nodes(&self, flows: &str) -> Result<Vec<Value>, String> {

@@ -14,18 +14,23 @@ impl Reconciler {
                 troubles.push(format!("{}: {why}", module.name));
             }
         }
+        let mut notices = Vec::new();
         if !troubles.is_empty() {
             let list = troubles.join("; ");
-            look.seen.notice = Some(format!(
+            notices.push(format!(
                 "Not all of the template's modules could be installed ({list}). Install them from the editor."
             ));
         }
         let flows = look.inside.flows.as_ref();
         let kind = look.row.engine.kind();
-        if let Err(why) = kind.seed(&admin(look, address), flows).await {
-            look.seen.notice = Some(format!(
+        match kind.seed(&admin(look, address), flows).await {
+            Ok(notice) => notices.extend(notice),
+            Err(why) => notices.push(format!(
                 "The template's flows could not be put in ({why}). Import them in the editor."
-            ));
+            )),
+        }
+        if !notices.is_empty() {
+            look.seen.notice = Some(notices.join(" "));
         }
         look.seen.seeded_at = Some(self.instances.now());
         self.write(look).await

@@ -246,6 +246,12 @@ impl FakeRuntime {
         self.emit(RuntimeEvent::Instance(id));
     }
 
+    /// Containers that are started from now on have addresses of this host:
+    /// a test may listen there, and otherwise who asks is refused at once.
+    pub fn start_on_this_host(&self) {
+        self.state().on_this_host = true;
+    }
+
     /// A container of somebody else has this name.
     pub fn take_name(&self, name: &str) {
         self.state().foreign_names.insert(name.into());

@@ -1,6 +1,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     net::{IpAddr, Ipv4Addr},
+    sync::atomic::{AtomicU16, Ordering::Relaxed},
 };
 
 use bytes::Bytes;
@@ -33,6 +34,7 @@ pub(super) struct State {
     pub(super) rehearsals: Vec<Rehearsal>,
     /// Runs that have a container now.
     pub(super) under_way: BTreeSet<Uuid>,
+    pub(super) on_this_host: bool,
     last_host: u16,
 }
 
@@ -63,6 +65,7 @@ impl Default for State {
             rehearse: Box::new(|_| Ok(would_live())),
             rehearsals: Vec::new(),
             under_way: BTreeSet::new(),
+            on_this_host: false,
             last_host: 1,
         }
     }
@@ -92,6 +95,13 @@ impl State {
 
     /// A fresh address at each start, so that a stale one is found out.
     pub(super) fn next_address(&mut self) -> IpAddr {
+        static LAST_LOCAL: AtomicU16 = AtomicU16::new(1);
+        if self.on_this_host {
+            let [high, low] = LAST_LOCAL.fetch_add(1, Relaxed).to_be_bytes();
+            // Apart from other tests that run now.
+            let process = 1 + (std::process::id() % 250) as u8;
+            return Ipv4Addr::new(127, process, high, low).into();
+        }
         self.last_host += 1;
         let [high, low] = self.last_host.to_be_bytes();
         Ipv4Addr::new(172, 30, high, low).into()
