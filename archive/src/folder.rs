@@ -84,6 +84,15 @@ impl Folder {
         Ok(fs::fsync(&parent)?)
     }
 
+    /// Whether there is a regular file.
+    pub fn has_file(&self, name: &str) -> io::Result<bool> {
+        match self.open_file(name) {
+            Ok((_, stat)) => Ok(FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Removes a file, or a link and not what it leads to. Fine when it is gone.
     pub fn remove(&self, name: &str) -> io::Result<()> {
         let (parent, last) = name.rsplit_once('/').unwrap_or(("", name));
