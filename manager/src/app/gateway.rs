@@ -1,5 +1,5 @@
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     net::{IpAddr, SocketAddr},
     sync::Arc,
     time::Duration,
@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::instance_side::InstanceSide;
-use crate::runtime::Runtime;
+use crate::{kernel::News, runtime::Runtime};
 
 /// How often the instance network, its rules and our place in it are looked at.
 const PERIOD: Duration = Duration::from_secs(30);
@@ -38,17 +38,23 @@ impl Gateway {
     /// Keeps the network as it should be, and listens there, until `stop`.
     pub(super) async fn follow_network(self, stop: CancellationToken) {
         let mut bound = HashSet::new();
+        let (mut network_news, mut door_news) = (News::default(), HashMap::new());
         loop {
             let pause = match self.runtime.ensure_network().await {
                 Ok(network) => {
+                    if network_news.over() {
+                        tracing::info!("there is an instance network again");
+                    }
                     self.instance_side.set_network(network.clone());
                     for gateway in network.gateways {
-                        self.listen(gateway, &mut bound).await;
+                        self.listen(gateway, &mut bound, &mut door_news).await;
                     }
                     PERIOD
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "no instance network: {error}");
+                    if network_news.is(&error) {
+                        tracing::warn!(%error, "no instance network: {error}");
+                    }
                     RETRY
                 }
             };
@@ -59,7 +65,12 @@ impl Gateway {
         }
     }
 
-    async fn listen(&self, gateway: IpAddr, bound: &mut HashSet<SocketAddr>) {
+    async fn listen(
+        &self,
+        gateway: IpAddr,
+        bound: &mut HashSet<SocketAddr>,
+        news: &mut HashMap<SocketAddr, News>,
+    ) {
         for door in &self.doors {
             let address = SocketAddr::new(gateway, door.port);
             // Listening on all addresses covers it; so does an earlier round.
@@ -71,9 +82,10 @@ impl Gateway {
                     bound.insert(address);
                     (door.serve)(listener);
                 }
-                Err(error) => {
+                Err(error) if news.entry(address).or_default().is(&error) => {
                     tracing::warn!("cannot listen on {address} for {}: {error}", door.purpose);
                 }
+                Err(_) => {}
             }
         }
     }

@@ -6,6 +6,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::Db;
+use crate::kernel::News;
 
 const CHANNEL: &str = "openflow";
 /// A subscriber that is this far behind is told to look at everything.
@@ -61,11 +62,15 @@ impl Changes {
     /// subscribers get [`Change::All`], since notices are not kept for those
     /// who were away.
     pub async fn follow(&self, db: &Db, stop: CancellationToken) {
+        let mut news = News::default();
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
-                result = self.listen(db) => if let Err(error) = result {
-                    tracing::warn!(%error, "lost the database's change notices, reconnecting: {error}");
+                result = self.listen(db, &mut news) => match result {
+                    Err(error) if news.is(&error) => {
+                        tracing::warn!(%error, "lost the database's change notices, reconnecting: {error}");
+                    }
+                    _ => {}
                 },
             }
             tokio::select! {
@@ -75,10 +80,11 @@ impl Changes {
         }
     }
 
-    async fn listen(&self, db: &Db) -> sqlx::Result<()> {
+    async fn listen(&self, db: &Db, news: &mut News) -> sqlx::Result<()> {
         let mut listener = PgListener::connect_with(db.pool()).await?;
         listener.eager_reconnect(false);
         listener.listen(CHANNEL).await?;
+        news.over();
         let _ = self.sender.send(Change::All); // no subscriber is fine
         while let Some(notice) = listener.try_recv().await? {
             match parse(notice.payload()) {

@@ -6,6 +6,8 @@ use tokio::sync::Notify;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::Instrument as _;
 
+use crate::kernel::News;
+
 /// An idempotent pass over the whole stored intent. It takes no input: what it
 /// does depends on the database alone, so a missed wake-up or a restart costs
 /// only time.
@@ -33,15 +35,17 @@ impl Wake {
     }
 }
 
-/// Runs the job until `stop`. A job that fails or panics is logged and run
-/// again after its period.
+/// Runs the job until `stop`. A job that fails or panics is logged, once for
+/// each reason, and run again after its period.
 pub fn spawn<J: Job>(tracker: &TaskTracker, stop: CancellationToken, wake: Wake, job: J) {
     tracker.spawn(async move {
+        let mut news = News::default();
         loop {
             let span = tracing::info_span!("job", job.name = J::NAME);
             let run = std::panic::AssertUnwindSafe(job.run().instrument(span)).catch_unwind();
             match run.await {
-                Ok(Ok(())) => {}
+                Ok(Ok(())) => _ = news.over(),
+                Ok(Err(error)) if !news.is(&error) => {}
                 Ok(Err(error)) => {
                     tracing::warn!(job.name = J::NAME, %error, "job {} failed: {error}", J::NAME);
                 }

@@ -4,6 +4,7 @@ mod clock;
 mod error;
 mod ids;
 mod network;
+mod news;
 mod page;
 mod secret;
 
@@ -16,5 +17,6 @@ pub use ids::{
     drawn_before,
 };
 pub use network::customer_network;
+pub use news::News;
 pub use page::{Page, PageRequest};
 pub use secret::Secret;

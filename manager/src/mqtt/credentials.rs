@@ -14,7 +14,10 @@ use super::{
     store,
     throttle::{Buckets, Failures},
 };
-use crate::db::{Change, Changes, Db, Topic};
+use crate::{
+    db::{Change, Changes, Db, Topic},
+    kernel::News,
+};
 
 const AFTER_ERROR: Duration = Duration::from_millis(500);
 const PERIOD: Duration = Duration::from_secs(30);
@@ -143,10 +146,15 @@ impl Credentials {
     /// manager made it.
     pub(super) async fn run(self, changes: Changes, stop: CancellationToken) {
         let mut changes = changes.subscribe();
+        let mut news = News::default();
         loop {
             let loaded = self.load().await;
-            if let Err(error) = &loaded {
-                tracing::warn!(%error, "cannot load the broker's credentials: {error}");
+            match &loaded {
+                Ok(()) => _ = news.over(),
+                Err(error) if !news.is(error) => {}
+                Err(error) => {
+                    tracing::warn!(%error, "cannot load the broker's credentials: {error}");
+                }
             }
             let pause = if loaded.is_ok() { PERIOD } else { AFTER_ERROR };
             let concerning = async {

@@ -14,7 +14,7 @@ use super::store::{self, RouteRow};
 use crate::{
     crypto::{KeyRing, sha256_hex},
     db::{Change, Changes, Db, Topic},
-    kernel::Clock,
+    kernel::{Clock, News},
 };
 
 /// Changes that come in a bunch make one table.
@@ -75,10 +75,13 @@ impl Feed {
     /// Makes the table anew after each change, until `stop`.
     pub async fn run(self, changes: Changes, stop: CancellationToken) {
         let mut changes = changes.subscribe();
+        let mut news = News::default();
         loop {
             let made = self.make().await;
-            if let Err(error) = &made {
-                tracing::warn!(%error, "cannot make the route table: {error}");
+            match &made {
+                Ok(_) => _ = news.over(),
+                Err(error) if !news.is(error) => {}
+                Err(error) => tracing::warn!(%error, "cannot make the route table: {error}"),
             }
             let pause = if made.is_ok() { PERIOD } else { AFTER_ERROR };
             let until = Instant::now() + pause;

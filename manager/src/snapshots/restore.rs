@@ -9,7 +9,7 @@ use super::{
     service::{Taking, author_of},
 };
 use crate::{
-    engines::{HandedOver, Staged},
+    engines::{HandedOver, ReadError, Staged},
     identity::Role,
     instances::{
         self,
@@ -228,11 +228,17 @@ impl Snapshots {
         })
     }
 
-    /// Keeps what the instance holds before something else is restored into it.
-    /// Fails only when there is something that could be kept and was not.
+    /// Keeps what the instance holds before its data are exchanged. Fails only
+    /// when there is something that could be kept and was not.
     pub async fn before_restore(&self, actor: &Actor, restore: &Restore) -> Result<(), Error> {
-        let outline = self.outline(actor, restore.instance, Role::Member).await?;
-        let state = self.read(&outline).await;
+        let mut outline = self.outline(actor, restore.instance, Role::Member).await?;
+        let mut state = self.read(&outline).await;
+        let is_away = matches!(state, Err(Error::Read(ReadError::Away(_))));
+        if is_away && outline.instance.seen.upstream.take().is_some() {
+            // It runs and hangs. It will be stopped anyway: what its folder
+            // holds is read as if it were.
+            state = self.read(&outline).await;
+        }
         self.keep_what_is_there(actor, None, restore, state).await
     }
 

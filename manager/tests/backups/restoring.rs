@@ -315,3 +315,21 @@ async fn only_members_of_both_projects(pool: PgPool) {
     let answer = bench.try_restore(id, both).await;
     assert_eq!(answer.refusal(), (422, "backup.two_targets"));
 }
+
+#[sqlx::test(migrator = "openflow_manager::db::MIGRATOR")]
+async fn into_an_n8n_that_runs_and_does_not_answer(pool: PgPool) {
+    let bench = quiet(pool).await;
+    bench.runtime.start_on_this_host();
+    let stack = bench.made_stack("n8n", "openflow/n8n:1", "ready").await;
+    let it = bench.create_with("n8n", json!({"stack": stack})).await;
+    bench.until(&it, "running").await;
+    bench.write(&it, "marker", "before");
+    let id = bench.good(&it).await;
+    bench.write(&it, "marker", "after");
+    bench.n8n_is_read();
+    let restore = bench.try_restore(id, Value::Null).await.expect(202);
+    bench.is_done(&restore).await;
+    assert_eq!(bench.read(&it, "marker").unwrap(), b"before");
+    let kept = bench.get(&it.path("snapshots")).await.expect(200);
+    assert_eq!(kept["items"][0]["kind"], "before-restore", "{kept:#}");
+}

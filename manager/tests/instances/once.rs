@@ -2,13 +2,11 @@
 //! gets to see.
 use std::{fs, path::PathBuf};
 
-use openflow_manager::runtime::{Ended, Moment, Op, Rehearsal};
+use openflow_manager::runtime::{Moment, Op};
 use serde_json::json;
 use sqlx::PgPool;
 
 use crate::support::instances::{Bench, It, eventually};
-
-const CONTENT: &str = r#"{"format":1,"version":"2.0.0","workflows":[],"credentials":[],"tags":[],"variables":[],"modules":[]}"#;
 
 async fn n8n(bench: &Bench) -> It {
     let stack = bench.made_stack("n8n", "openflow/n8n:1", "ready").await;
@@ -23,16 +21,6 @@ async fn n8n(bench: &Bench) -> It {
     it
 }
 
-/// As the image's program does.
-fn write_content(it: &Rehearsal) -> Ended {
-    let name = it.command[2].split(">/data/").nth(1).unwrap();
-    fs::write(it.data_dir.join(name), CONTENT).unwrap();
-    Ended {
-        exit_code: Some(0),
-        ..Ended::default()
-    }
-}
-
 fn secrets(bench: &Bench, it: &It) -> PathBuf {
     bench.t.data.path().join("secrets").join(it.id.to_string())
 }
@@ -43,7 +31,7 @@ async fn what_is_read_of_a_stopped_one_is_read_without_the_variables_of_its_peop
     let it = n8n(&bench).await;
     assert_eq!(bench.env_of(&it, "COLOR").as_deref(), Some("red"));
     bench.ask(&it, "stop", "stopped").await;
-    bench.runtime.set_rehearsals(|it| Ok(write_content(it)));
+    bench.n8n_is_read();
     bench
         .post(&it.path("snapshots"), json!({"name": "First"}))
         .await

@@ -157,7 +157,8 @@ impl Watch for Kept {
 /// cut in the middle and new ones are refused at once.
 pub(crate) struct Relay {
     pub(crate) address: SocketAddr,
-    passed: Arc<AtomicU64>,
+    /// Set to the limit, nothing passes any more.
+    pub(crate) passed: Arc<AtomicU64>,
     _server: JoinSet<()>,
 }
 
@@ -173,11 +174,6 @@ impl Relay {
             passed,
             _server: tasks,
         }
-    }
-
-    /// From now on nothing passes.
-    pub(crate) fn cut(&self) {
-        self.passed.store(u64::MAX, SeqCst);
     }
 
     /// Bytes that went to the server.

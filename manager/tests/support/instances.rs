@@ -1,7 +1,10 @@
 //! Instances as tests make and watch them.
 use std::{sync::Arc, time::Duration};
 
-use openflow_manager::{kernel::InstanceId, runtime::FakeRuntime};
+use openflow_manager::{
+    kernel::InstanceId,
+    runtime::{Ended, FakeRuntime},
+};
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use tokio::time::Instant;
@@ -208,6 +211,20 @@ impl Bench {
         })
         .await;
         made["id"].clone()
+    }
+
+    /// What reads n8n's content where nobody answers finds an empty one.
+    pub(crate) fn n8n_is_read(&self) {
+        let empty = json!({"format": 1, "version": "2.0.0", "workflows": [], "credentials": [],
+            "tags": [], "variables": [], "modules": []});
+        self.runtime.set_rehearsals(move |it| {
+            let name = it.command[2].split(">/data/").nth(1).unwrap();
+            std::fs::write(it.data_dir.join(name), empty.to_string()).unwrap();
+            Ok(Ended {
+                exit_code: Some(0),
+                ..Ended::default()
+            })
+        });
     }
 
     /// The route table that the proxy gets now.

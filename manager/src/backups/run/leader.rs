@@ -16,6 +16,7 @@ use crate::{
         store as backups,
     },
     db::{Change, ChangeReceiver, Lease, Topic},
+    kernel::News,
 };
 
 const LEASE: &str = "backups.run";
@@ -50,6 +51,8 @@ struct UnderWay {
     /// What the database does not know yet, and how often it was tried; it
     /// outlives the term, since the database may have been away.
     unnoted: Vec<(Ending, u32)>,
+    /// By what is looked at.
+    news: HashMap<&'static str, News>,
 }
 
 enum Doing {
@@ -68,12 +71,10 @@ impl Runner {
         tracker.spawn(async move {
             let mut under_way = UnderWay::default();
             while !stop.is_cancelled() {
-                match Lease::try_take(&self.backups.parts.db, LEASE).await {
-                    Ok(Some(lease)) => self.lead(lease, &mut under_way, &stop).await,
-                    Ok(None) => {}
-                    Err(error) => {
-                        tracing::warn!(%error, "cannot take the lease of the backups: {error}");
-                    }
+                let taken = Lease::try_take(&self.backups.parts.db, LEASE).await;
+                if let Some(Some(lease)) = under_way.logged("the lease", taken.map_err(Error::from))
+                {
+                    self.lead(lease, &mut under_way, &stop).await;
                 }
                 tokio::select! {
                     () = stop.cancelled() => {}
@@ -106,9 +107,12 @@ impl Runner {
             stop.cancel();
             return;
         }
-        if let Err(error) = self.backups.recover(term).await {
+        let recovered = self.backups.recover(term).await;
+        if under_way
+            .logged("what the last leader left", recovered)
+            .is_none()
+        {
             // Without it, nothing may be begun: another try with the next term.
-            tracing::warn!(%error, "cannot take over the backups: {error}");
             stop.cancel();
             return;
         }
@@ -124,33 +128,29 @@ impl Runner {
                     if !self.note_again(under_way).await {
                         stop.cancel();
                     }
-                    self.logged("whose turn it is", self.enqueue()).await;
+                    let enqueued = self.enqueue().await;
+                    under_way.logged("whose turn it is", enqueued);
                 }
                 _ = sweep.tick() => {
-                    let swept = async { Ok(self.backups.parts.instances.sweep_rehearsals().await?) };
-                    self.logged("left-over rehearsals", swept).await;
+                    let swept = self.backups.parts.instances.sweep_rehearsals().await;
+                    under_way.logged("left-over rehearsals", swept.map_err(Error::from));
                 }
                 _ = tidy.tick() => {
-                    self.logged("the old backups", self.backups.tidy()).await;
-                    self.logged("what is to be tried out", self.backups.plan_rehearsals()).await;
-                    self.logged("the bucket", self.backups.tidy_bucket()).await;
+                    under_way.logged("the old backups", self.backups.tidy().await);
+                    let planned = self.backups.plan_rehearsals().await;
+                    under_way.logged("what is to be tried out", planned);
+                    under_way.logged("the bucket", self.backups.tidy_bucket().await);
                 }
                 () = told(&mut changes) => under_way.bucket_is_due = true,
                 Some(ended) = under_way.tasks.join_next_with_id() => self.ended(under_way, ended),
             }
             if !stop.is_cancelled() {
                 let begun = self.begin(under_way, term, stop).await;
-                self.logged("what waits", async { begun }).await;
+                under_way.logged("what waits", begun);
             }
         }
         while let Some(ended) = under_way.tasks.join_next_with_id().await {
             self.ended(under_way, ended);
-        }
-    }
-
-    async fn logged(&self, what: &str, work: impl Future<Output = Result<(), Error>>) {
-        if let Err(error) = work.await {
-            tracing::warn!(%error, "backups: cannot look at {what}: {error}");
         }
     }
 
@@ -308,6 +308,22 @@ impl UnderWay {
     fn spawn(&mut self, doing: Doing, work: impl Future<Output = Option<Ending>> + Send + 'static) {
         let task = self.tasks.spawn(work);
         self.doing.insert(task.id(), doing);
+    }
+
+    fn logged<T>(&mut self, what: &'static str, result: Result<T, Error>) -> Option<T> {
+        let news = self.news.entry(what).or_default();
+        match result {
+            Ok(it) => {
+                news.over();
+                Some(it)
+            }
+            Err(error) => {
+                if news.is(&error) {
+                    tracing::warn!(%error, "backups: cannot look at {what}: {error}");
+                }
+                None
+            }
+        }
     }
 
     /// A new term would take what was made for what died with its manager. All

@@ -21,7 +21,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{Instances, store};
 use crate::{
     db::{Change, Lease, Topic},
-    kernel::InstanceId,
+    kernel::{InstanceId, News},
     runtime::RuntimeEvent,
 };
 use queue::Queue;
@@ -58,10 +58,17 @@ impl Reconciler {
     /// Leads whenever no other manager does, until `stop`.
     pub fn spawn(self, tracker: &TaskTracker, stop: CancellationToken) {
         tracker.spawn(async move {
+            let mut news = News::default();
             while !stop.is_cancelled() {
-                match Lease::try_take(&self.instances.parts.db, LEASE).await {
-                    Ok(Some(lease)) => self.lead(lease, &stop).await,
-                    Ok(None) => {}
+                let taken = Lease::try_take(&self.instances.parts.db, LEASE).await;
+                match taken {
+                    Ok(lease) => {
+                        news.over();
+                        if let Some(lease) = lease {
+                            self.lead(lease, &stop).await;
+                        }
+                    }
+                    Err(error) if !news.is(&error) => {}
                     Err(error) => {
                         tracing::warn!(%error, "cannot take the reconciler's lease: {error}")
                     }
