@@ -70,7 +70,7 @@ function raiseGate(openflow) {
   state.deployed = createDeployNotice(ask);
   guardNextServer(createGate({
     settings: openflow,
-    policy: createPolicy(() => state.session(), openflow.n8nSignIn, inside.isBusy),
+    policy: createPolicy(() => state.session(), openflow.n8nSignIn),
     redeem: createRedeemer(ask),
     snapshots: createSnapshots(ask),
     deployed: state.deployed,

@@ -118,6 +118,10 @@ mod tests {
             ),
             (ended(Some(2), "", ""), fails("it ended with 2:")),
             (
+                ended(Some(75), bad.as_str(), "x\nopenflow: The server is away.\n"),
+                Judgement::Unable("The server is away.".into()),
+            ),
+            (
                 ended(None, good, ""),
                 fails("it did not end in time, and was killed"),
             ),
