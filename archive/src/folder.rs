@@ -86,10 +86,17 @@ impl Folder {
 
     /// Whether there is a regular file, and no link on the way to it.
     pub fn has_file(&self, name: &str) -> io::Result<bool> {
-        let elsewhere = [Errno::NOENT, Errno::LOOP, Errno::NOTDIR, Errno::NXIO].map(Errno::raw_os_error);
+        let elsewhere =
+            [Errno::NOENT, Errno::LOOP, Errno::NOTDIR, Errno::NXIO].map(Errno::raw_os_error);
         match self.open_file(name) {
             Ok((_, stat)) => Ok(FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile),
-            Err(error) if error.raw_os_error().is_some_and(|it| elsewhere.contains(&it)) => Ok(false),
+            Err(error)
+                if error
+                    .raw_os_error()
+                    .is_some_and(|it| elsewhere.contains(&it)) =>
+            {
+                Ok(false)
+            }
             Err(error) => Err(error),
         }
     }
@@ -207,7 +214,14 @@ mod tests {
         std::os::unix::fs::symlink("..", inside.join("up")).unwrap();
         std::os::unix::fs::symlink("../secret", inside.join("link")).unwrap();
         let folder = Folder::open(&inside).unwrap();
-        for (name, expected) in [("a/file", true), ("a", false), ("none", false), ("up/secret", false), ("link", false), ("a/file/below", false)] {
+        for (name, expected) in [
+            ("a/file", true),
+            ("a", false),
+            ("none", false),
+            ("up/secret", false),
+            ("link", false),
+            ("a/file/below", false),
+        ] {
             assert_eq!(folder.has_file(name).unwrap(), expected, "{name}");
         }
         folder.remove("a/file").unwrap();
