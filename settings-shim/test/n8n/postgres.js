@@ -86,14 +86,14 @@ async function newDatabase({ port, sql }, more = '') {
 }
 
 /**
- * What the manager does for a container without network: a socket in the folder of the secrets leads to the server. When there were
- * `most` connections the next one finds the server gone, and so do those that are there; then it is back.
+ * What the manager does for a container without network: a socket in the folder of the secrets leads to the server. After `most`
+ * connections the server is away, for those that are there, too.
  */
 async function relay(folder, port, most = Infinity) {
   const sockets = [];
   const server = net.createServer((socket) => {
     sockets.push(socket);
-    if (sockets.length === most + 1) return void sockets.forEach((it) => it.destroy());
+    if (sockets.length > most) return void sockets.forEach((it) => it.destroy());
     const other = net.connect(port, '127.0.0.1');
     for (const it of [socket, other]) it.on('error', () => { socket.destroy(); other.destroy(); });
     socket.on('close', () => other.destroy());
