@@ -103,11 +103,7 @@ function quieten(options) {
   });
 }
 
-async function startN8n(options) {
-  const { data, app, port } = options;
-  await quieten(options).catch((error) => {
-    throw error instanceof TryAgain ? error : new Error(`n8n was not started, because its workflows cannot be switched off: ${error.message}`);
-  });
+function startN8n({ data, app, port }) {
   const broker = port === PORT ? [] : ['--broker-port', String(Number(port) + 1), '--cache', `${data}/.cache`, '--host', '127.0.0.1'];
   const args = [path.join(__dirname, 'start.js'), '--data', data, '--app', app, '--port', port, ...broker];
   return checkStart('n8n', { args, env: process.env, port });
@@ -118,6 +114,9 @@ const AWAY = /it ended with 1\..*openflow: (The PostgreSQL server of this instan
 
 /** n8n's start is this process's child: whether the server was away in it, a connection that was there all the while tells. */
 async function checkStarted(options) {
+  await quieten(options).catch((error) => {
+    throw error instanceof TryAgain ? error : new Error(`n8n was not started, because its workflows cannot be switched off: ${error.message}`);
+  });
   const address = readAddress(options.secrets);
   if (!address) return startN8n(options);
   return withConnection(options.app, address, async (witness) => {

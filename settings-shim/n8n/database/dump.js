@@ -39,8 +39,10 @@ const HAS_CHANGED = new Set(['42P01', 'XX000']); // a table went between being l
 async function dump(database, schema, folder) {
   const file = path.join(folder, FILE);
   isThere(file);
-  await checkRoom(database, schema, folder);
-  return alone(database, DUMP, ANOTHER, () => dumpInto(database, schema, file));
+  return alone(database, DUMP, ANOTHER, async () => {
+    await checkRoom(database, schema, folder);
+    return dumpInto(database, schema, file);
+  });
 }
 
 /** A part that is there was left by a program that was cut off: nobody else is at it. */

@@ -21,7 +21,7 @@ const QUICKLY_MS = { lock_timeout: 5_000, statement_timeout: 60_000 };
  */
 async function preparePostgres({ folder, address, image, hasFiles }) {
   const named = readPointer(folder);
-  if (named === undefined && hasFiles && !findDump(folder)) throw new CannotStart(IN_FILES);
+  if (named === undefined && !findDump(folder) && hasFiles) throw new CannotStart(IN_FILES);
   return withConnection(image.app, address, async (database) => {
     // Beside a pointer a dump is left alone: a backup may be making it right now, or was cut off before it took it away.
     const schema = named ?? await firstOf(database, folder);
