@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Installs what Openflow needs from the machine's own package archive (Debian, Ubuntu), and starts the Docker Engine.
+# Installs what Openflow needs from the machine's own package archive (Debian, Ubuntu), starts the Docker Engine, and says
+# how to get Rust where that is missing.
 #   scripts/install.sh           to run Openflow
 #   scripts/install.sh --test    also what the test suites use: a browser, nginx, MQTT and load tools
 # Installs only what is missing, asks nothing, can be run again at any time.
@@ -30,6 +31,9 @@ want postgresql postgres_present
 want ca-certificates test -s /etc/ssl/certs/ca-certificates.crt
 want curl have curl
 want binutils have strip
+# Rust links with it, and compiles the C of its TLS library.
+want gcc have cc
+want libc6-dev test -e /usr/include/stdio.h
 # npm fetches Node-RED and Node.js for the image and builds the dashboard.
 want npm have npm
 if [ -n "$test" ]; then
@@ -84,4 +88,20 @@ else
 fi
 
 "$(dirname "${BASH_SOURCE[0]}")/docker.sh"
-have cargo || warn "there is no Rust toolchain. To build from source, install it from https://rustup.rs"
+
+# Rust comes from its own installer, in its user's home: the distributions' packages are older than what the source needs.
+needed=$(sed -n 's/^rust-version = "\(.*\)"$/\1/p' "$(dirname "${BASH_SOURCE[0]}")/../Cargo.toml")
+rustup="curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y --profile minimal && . ~/.cargo/env"
+if have cargo && have rustc; then
+  found=$(rustc --version | cut -d ' ' -f 2)
+  [ "$(printf '%s\n' "$needed" "$found" | sort -V | head -n 1)" = "$needed" ] ||
+    die "Rust $found is too old to build Openflow, which needs $needed or newer: run 'rustup update', or where Rust is a package of the system
+    $rustup
+then run this again."
+elif [ -x ~/.cargo/bin/cargo ]; then
+  die "Rust is in ~/.cargo/bin, which is not in PATH. Run '. ~/.cargo/env', then this again."
+else
+  die "everything else is there; what is missing is Rust $needed or newer (packages of Debian and Ubuntu are too old). Install it with
+    $rustup
+then run this again."
+fi

@@ -277,6 +277,8 @@ async fn strangers_are_sent_to_the_dashboard_and_never_reach_the_editor() {
         (reply.status, reply.header("content-type")),
         (StatusCode::UNAUTHORIZED, Some("application/problem+json"))
     );
+    // Whoever mistyped a webhook's address reads it, too.
+    assert!(reply.text().contains("check its address"));
     assert_eq!(
         bed.post("/flows", &[]).await.status,
         StatusCode::UNAUTHORIZED

@@ -30,7 +30,7 @@ describe('an instance’s backups', () => {
   test('the list tells the state and the proof of each', async () => {
     await openList()
     await visible(protection().getByText('The last good backup is from', { exact: false }))
-    await visible(protection().getByText('Backed up every day at 02:30 UTC (the installation’s schedule; the starts are spread)', { exact: false }))
+    await visible(protection().getByText('Backed up every day between 02:30 and 04:30 UTC (the installation’s schedule)', { exact: false }))
     await visible(rows().nth(1).getByText('Rehearsed 2 days ago'))
     await visible(rows().nth(2).getByText('2 files skipped'))
     await visible(rows().nth(2).getByText('Upload failed'))

@@ -111,7 +111,7 @@ export function addBackups({ state, router, page, find, need, send, setStatus, l
     const policy = own ? { ...own, inherited: false } : { ...INSTALLATION, inherited: true }
     const next = new Date()
     next.setUTCHours(26, 30, 0, 0)
-    return { ...policy, nextAt: policy.enabled ? next.toISOString() : null, lateSince: policy.enabled ? (state.late.get(id) ?? null) : null }
+    return { ...policy, windowMinutes: own?.schedule ? 0 : 120, nextAt: policy.enabled ? next.toISOString() : null, lateSince: policy.enabled ? (state.late.get(id) ?? null) : null }
   }
   router.on('GET', '/instances/:id/backup-policy', ({ user, params }) => (instanceOf(user, params.id), [200, policyOf(params.id)]))
   router.on('PUT', '/instances/:id/backup-policy', ({ user, params, body }) => {

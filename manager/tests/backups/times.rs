@@ -1,5 +1,5 @@
 //! When backups are made, and which are kept.
-use chrono::{TimeDelta, Timelike as _};
+use chrono::{DateTime, TimeDelta, Timelike as _, Utc};
 use openflow_manager::kernel::Clock as _;
 use serde_json::{Value, json};
 use sqlx::PgPool;
@@ -56,13 +56,31 @@ async fn nights_without_a_manager_are_made_up_by_one(pool: PgPool) {
     bench.t = bench.t.another().await;
     bench.t.run().await;
     bench.until_backups(&it, 1).await;
-    let next: chrono::DateTime<chrono::Utc> = policy(&bench, &it).await["nextAt"]
+    let next: DateTime<Utc> = policy(&bench, &it).await["nextAt"]
         .as_str()
         .unwrap()
         .parse()
         .unwrap();
     assert_eq!((next.hour(), next.minute()), (2, 0));
     assert!(bench.t.clock.now() < next);
+}
+
+#[sqlx::test(migrator = "openflow_manager::db::MIGRATOR")]
+async fn within_which_window_the_next_one_comes_is_said(pool: PgPool) {
+    let flags = ["--backup-schedule=0 2 * * *", "--backup-window-minutes=90"];
+    let bench = Bench::with_flags(pool, &flags).await;
+    let it = bench.running("shop").await;
+    let inherited = policy(&bench, &it).await;
+    assert_eq!(inherited["windowMinutes"], 90);
+    let next: DateTime<Utc> = inherited["nextAt"].as_str().unwrap().parse().unwrap();
+    let minutes = next.hour() * 60 + next.minute();
+    assert!((120..210).contains(&minutes), "{next}");
+    for (schedule, window) in [(json!("30 14 * * *"), 0), (Value::Null, 90)] {
+        let own = json!({"enabled": true, "schedule": schedule, "keep": null});
+        let path = it.path("backup-policy");
+        let set = bench.call("PUT", &path, own).await.expect(200);
+        assert_eq!(set["windowMinutes"], window);
+    }
 }
 
 #[sqlx::test(migrator = "openflow_manager::db::MIGRATOR")]
@@ -73,6 +91,7 @@ async fn an_instance_may_have_times_of_its_own(pool: PgPool) {
     let inherited = policy(&bench, &it).await;
     assert_eq!(inherited["inherited"], true);
     assert_eq!(inherited["schedule"], "0 2 * * *");
+    assert_eq!(inherited["windowMinutes"], 0);
     assert_eq!(
         inherited["keep"],
         json!({"daily": 7, "weekly": 4, "monthly": 6})

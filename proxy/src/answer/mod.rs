@@ -115,7 +115,7 @@ impl Refusal {
             Self::SignIn { .. } => (
                 401,
                 "Sign in",
-                "This is an editor; open it from the dashboard.".into(),
+                "Without signing in there is nothing here. Open the editor from the dashboard; if you call a webhook, check its address.".into(),
             ),
             Self::TokenGone { .. } => (
                 401,

@@ -1357,6 +1357,12 @@ export interface components {
              *     policy of its own: the installation's.
              */
             schedule?: string | null;
+            /**
+             * Format: int64
+             * @description Over how many minutes from the schedule's times on the backups are
+             *     spread, each instance's always at the same one; 0 for times of its own.
+             */
+            windowMinutes: number;
         };
         BackupProgress: {
             /** Format: int64 */

@@ -19,6 +19,14 @@ it.each([
   ['nonsense', 'nonsense'],
 ])('%s means: %s', (expression, words) => expect(cronInWords(expression)).toBe(words))
 
+it.each([
+  ['0 2 * * *', 120, 'every day between 02:00 and 04:00 UTC'],
+  ['30 23 * * 1-5', 45, 'every weekday between 23:30 and 00:15 UTC'],
+  ['0 2 * * *', 1440, 'every day from 02:00 UTC on, at any time'],
+  ['0 2,14 * * *', 90, 'every day at 02:00 and 14:00 UTC, or up to 90 minutes later'],
+  ['0 2 * * *', 0, 'every day at 02:00 UTC'],
+])('%s spread over %i minutes means: %s', (expression, minutes, words) => expect(cronInWords(expression, minutes)).toBe(words))
+
 it.each(['', '* * * *', '* * * * * *', '60 * * * *', '* 24 * * *', '* * 0 * *', '* * * 13 *', '* * * * 8', '*/0 * * * *', '5-1 * * * *', '*-5 * * * *', 'a * * * *', '1,, * * * *'])(
   'refuses “%s” with a sentence',
   (expression) => expect(parseCron(expression)).toMatch(/\.$/),

@@ -112,12 +112,28 @@ export function listInWords(items: readonly string[]): string {
   return items.length < 2 ? items.join('') : `${items.slice(0, -1).join(', ')} and ${items.at(-1) ?? ''}`
 }
 
-/** What an expression means: `every day at 02:30 UTC`. An expression that is not valid is given back as it is. */
-export function cronInWords(expression: string): string {
+const DAY_MINUTES = 24 * 60
+
+/**
+ * What an expression means: `every day at 02:30 UTC`; with a window, over which the runs are spread from there on,
+ * `every day between 02:30 and 04:30 UTC`. An expression that is not valid is given back as it is.
+ */
+export function cronInWords(expression: string, windowMinutes = 0): string {
   const schedule = parseCron(expression)
   if (typeof schedule === 'string') return expression
   const days = daysInWords(schedule)
-  const times = timesInWords(schedule)
+  const [hour = 0, more] = schedule.hours
+  const [minute = 0, often] = schedule.minutes
+  const from = hour * 60 + minute
+  if (windowMinutes > 0 && more === undefined && often === undefined) {
+    if (windowMinutes >= DAY_MINUTES) return `${days} from ${clock(from)} UTC on, at any time`
+    return `${days} between ${clock(from)} and ${clock(from + windowMinutes)} UTC`
+  }
+  const spread = windowMinutes > 0 ? `, or up to ${windowMinutes} minutes later` : ''
+  return timesOnDays(days, timesInWords(schedule)) + spread
+}
+
+function timesOnDays(days: string, times: string): string {
   if (times.startsWith('every') && days === 'every day') return times
   return times.startsWith('every') ? `${times}, ${days}` : `${days} ${times}`
 }
@@ -137,6 +153,7 @@ function weekdaysInWords(weekdays: number[]): string {
 }
 
 const two = (value: number): string => String(value).padStart(2, '0')
+const clock = (minutes: number): string => `${two(Math.floor(minutes / 60) % 24)}:${two(minutes % 60)}`
 
 function timesInWords({ hours, minutes }: Schedule): string {
   const minuteStep = stepOf(minutes, 60)

@@ -21,7 +21,7 @@ const backup = (createdAt: string, extra: Partial<Backup> = {}): Backup => ({
   offsite: { status: 'off', fetching: false },
   ...extra,
 })
-const nightly: BackupPolicy = { enabled: true, schedule: '30 2 * * *', keep: null, inherited: true }
+const nightly: BackupPolicy = { enabled: true, schedule: '30 2 * * *', keep: null, inherited: true, windowMinutes: 0 }
 const late: BackupPolicy = { ...nightly, lateSince: '2026-03-11T02:30:00Z' }
 
 test('a backup of the last due run protects', () => {

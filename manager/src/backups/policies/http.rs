@@ -28,6 +28,9 @@ struct PolicyView {
     keep: Option<Keep>,
     /// The instance has none of its own; these are the installation's settings.
     inherited: bool,
+    /// Over how many minutes from the schedule's times on the backups are
+    /// spread, each instance's always at the same one; 0 for times of its own.
+    window_minutes: i64,
     /// When its next backup is begun at the earliest.
     next_at: Option<DateTime<Utc>>,
     /// Since when a good backup has been due that neither exists nor is under
@@ -42,6 +45,7 @@ impl From<PolicyInForce> for PolicyView {
             schedule: it.policy.schedule,
             keep: it.policy.keep,
             inherited: it.inherited,
+            window_minutes: it.window.num_minutes(),
             next_at: it.next_at,
             late_since: it.late_since,
         }

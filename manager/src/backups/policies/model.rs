@@ -1,4 +1,4 @@
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::{
     backups::{Error, Keep, Policy, Schedule, Settings},
@@ -43,6 +43,8 @@ pub(in crate::backups) struct PolicyInForce {
     pub(in crate::backups) policy: Policy,
     /// It is the installation's.
     pub(in crate::backups) inherited: bool,
+    /// Over how long from a time of the schedule on the start may be.
+    pub(in crate::backups) window: TimeDelta,
     pub(in crate::backups) next_at: Option<DateTime<Utc>>,
     /// Since when a good backup has been due that neither exists nor is under
     /// way.

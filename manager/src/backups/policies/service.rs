@@ -62,8 +62,13 @@ impl Backups {
         let last = store::last_turn(tx, it.instance).await?;
         let missed = turn.filter(|at| *at < now - BEGUN_WITHIN);
         let late_since = last.in_vain.or(missed);
+        let own_times = it.policy.as_ref().is_some_and(|it| it.schedule.is_some());
         Ok(PolicyInForce {
             inherited: it.policy.is_none(),
+            window: match own_times {
+                true => TimeDelta::zero(),
+                false => settings.window,
+            },
             policy: it.policy.unwrap_or_else(|| Policy {
                 enabled: settings.schedule.is_some(),
                 schedule: settings.schedule.as_ref().map(ToString::to_string),
