@@ -64,6 +64,13 @@ pack_node_red() {
 }
 pack_n8n() { pack "$1" "$2/app.tar" node_modules seed; }
 
+# Whether what was compiled on this machine runs in the image IMAGE.
+try_node_red() { :; } # nothing was
+try_n8n() {
+  docker run --rm --network none --entrypoint node "$1" -e "require('/opt/n8n/node_modules/sqlite3')" >/dev/null ||
+    die "SQLite, compiled here, does not run on $base. Build on Debian 12 or older, or give a newer base with OPENFLOW_NODE_IMAGE."
+}
+
 pack() {
   local folder=$1 file=$2
   shift 2
@@ -90,6 +97,7 @@ build_engine() {
   with_progress "docker build" docker_build --build-arg BASE="$base" --build-arg VERSION="$version" --build-arg SOURCE="$source" \
     --tag "${tags[0]}" --tag "${tags[1]}" --file "$images/$engine/Dockerfile" "$context"
   rm -rf "$context"
+  try_"${engine//-/_}" "${tags[0]}"
   # Only our own images that a newer build replaced and no container uses.
   docker image prune --force --filter label=openflow.source >/dev/null
   say "$(docker image inspect --format '{{join .RepoTags ", "}}: {{.Size}} bytes' "${tags[0]}")"

@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 . scripts/lib.sh
 
 check=(fmt build sqlx tidy scripts)
-all=(fmt dashboard images build sqlx rust scripts mqtt shim nginx compose e2e)
+all=(fmt dashboard build sqlx images rust scripts mqtt shim nginx compose e2e)
 
 # One way to build for every cargo step, because each other way builds hundreds of crates once more: the whole workspace
 # with all targets, in the debug profile, compiled by clippy, which lints our crates while it builds them. The query
@@ -63,9 +63,18 @@ shim() {
   test/n8n/image.sh
 }
 
-images() {
+make_images() {
   scripts/docker.sh
   images/build.sh
+}
+
+# Those that were begun beside the steps before, or now.
+images() {
+  [ -n "$beside" ] || { make_images; return; }
+  local waited=0
+  until [ -s build/images.status ] || [ "$waited" -ge 1800 ]; do sleep 1; waited=$((waited + 1)); done
+  cat build/images.log
+  [ "$(cat build/images.status)" = 0 ]
 }
 
 nginx() { nginx/test.sh; }
@@ -90,6 +99,18 @@ case ${1:-all} in
   check) steps=("${check[@]}") ;;
   *) steps=("$@") ;;
 esac
+# Making the images waits for the network and for single cores; the steps before those that need them have the rest.
+beside=''
+if [ "${steps[*]}" = "${all[*]}" ]; then
+  beside=yes
+  mkdir -p build
+  rm -f build/images.status
+  {
+    set +e
+    (set -e; make_images) >build/images.log 2>&1 </dev/null
+    echo $? >build/images.status
+  } &
+fi
 summary=() failed=0
 for name in "${steps[@]}"; do
   [ "$(type -t "$name")" = function ] || die "there is no step '$name'; the steps are: ${all[*]} tidy"

@@ -60,8 +60,8 @@ fn main() -> Result<()> {
                 threads,
             };
             let input = File::open(archive)?;
-            let manifest = unpack(input, Path::new(into), &options, &Progress::new())?;
-            (manifest.bytes, size(archive)?, String::new())
+            let unpacked = unpack(input, Path::new(into), &options, &Progress::new())?;
+            (unpacked.manifest.bytes, size(archive)?, String::new())
         }
         _ => bail!("what to do is said at the head of examples/bench.rs"),
     };

@@ -84,6 +84,23 @@ impl Folder {
         Ok(fs::fsync(&parent)?)
     }
 
+    /// Whether there is a regular file, and no link on the way to it.
+    pub fn has_file(&self, name: &str) -> io::Result<bool> {
+        let elsewhere =
+            [Errno::NOENT, Errno::LOOP, Errno::NOTDIR, Errno::NXIO].map(Errno::raw_os_error);
+        match self.open_file(name) {
+            Ok((_, stat)) => Ok(FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile),
+            Err(error)
+                if error
+                    .raw_os_error()
+                    .is_some_and(|it| elsewhere.contains(&it)) =>
+            {
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     /// Removes a file, or a link and not what it leads to. Fine when it is gone.
     pub fn remove(&self, name: &str) -> io::Result<()> {
         let (parent, last) = name.rsplit_once('/').unwrap_or(("", name));
@@ -185,5 +202,33 @@ mod tests {
             assert!(folder.step_by_step(name, flags).is_err(), "{name}");
             assert!(folder.beneath(name, flags).is_err(), "{name}");
         }
+    }
+
+    #[test]
+    fn what_is_looked_for_and_removed_is_never_elsewhere() {
+        let place = tempfile::tempdir().unwrap();
+        let inside = place.path().join("in");
+        std::fs::create_dir_all(inside.join("a")).unwrap();
+        std::fs::write(inside.join("a/file"), "x").unwrap();
+        std::fs::write(place.path().join("secret"), "x").unwrap();
+        std::os::unix::fs::symlink("..", inside.join("up")).unwrap();
+        std::os::unix::fs::symlink("../secret", inside.join("link")).unwrap();
+        let folder = Folder::open(&inside).unwrap();
+        for (name, expected) in [
+            ("a/file", true),
+            ("a", false),
+            ("none", false),
+            ("up/secret", false),
+            ("link", false),
+            ("a/file/below", false),
+        ] {
+            assert_eq!(folder.has_file(name).unwrap(), expected, "{name}");
+        }
+        folder.remove("a/file").unwrap();
+        folder.remove("a/file").unwrap();
+        folder.remove("link").unwrap();
+        assert!(folder.remove("up/secret").is_err());
+        assert!(place.path().join("secret").exists() && !inside.join("a/file").exists());
+        assert!(!inside.join("link").is_symlink());
     }
 }

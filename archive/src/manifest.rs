@@ -74,6 +74,12 @@ pub struct Mtime {
 pub struct Sha256(pub [u8; 32]);
 
 impl Manifest {
+    /// Whether a regular file of that path is in the archive.
+    pub fn has_file(&self, path: &str) -> bool {
+        let mut entries = self.entries.iter();
+        entries.any(|it| it.path == path && matches!(it.kind, Kind::File { .. }))
+    }
+
     pub(crate) fn new(about: serde_json::Value, created_at: u64, entries: Vec<Entry>) -> Self {
         let (mut files, mut bytes) = (0, 0_u64);
         for entry in &entries {

@@ -33,6 +33,7 @@ const GUARDED = Symbol('openflow.guarded');
  *   `admit(req, person)` puts the engine's own credential on the request.
  *   Optional: `isFlowSocket(path)` WebSockets of flows elsewhere; `isHidden(path)` what answers 404 to everybody; `isKeyed(req, path)` what checks a key of the engine's own;
  *   `hide(req)` takes off what a flow must not see beyond our own; `guardSocket(socket, path, person)`;
+ *   `holdOff(req, res, path)` answers what has to come again later and returns true; called for all but flows;
  *   `answer(req, res, path, person)` answers by itself and returns true; `guardAnswer(req, res, path, person)` looks at
  *   what the engine answers; `admitsNobody` lets in whoever is not signed in, for the engine to deal with;
  *   `viewers` {title, text} where the engine has nothing that a viewer may see; `run(person, pass)` calls `pass`
@@ -97,10 +98,8 @@ function createGate({ settings, redeem, policy, health, snapshots, deployed, ins
     if (path === '/openflow/health') return answerJson(req, res, ready ? 200 : 503, { ok: ready, ...state });
     if (!ready) return answer(req, res, 503, 'This instance is starting. Please try again in a moment.\n', { 'retry-after': '2' });
     if (policy.isHidden?.(path)) return answer(req, res, 404, 'Not found');
-    if (policy.isFlow(target.path) || policy.isKeyed?.(req, path)) {
-      hide(req);
-      return pass();
-    }
+    if (policy.isFlow(target.path)) return passFlow(req, pass);
+    if (policy.isKeyed?.(req, path)) return policy.holdOff?.(req, res, path) ? undefined : passFlow(req, pass);
     if (inside?.isOurs(path)) return isManager(req) ? inside.handle(req, res, path) : answer(req, res, 404, 'Not found');
     if (path === '/openflow/logout') return signOut(req, res);
 
@@ -110,14 +109,14 @@ function createGate({ settings, redeem, policy, health, snapshots, deployed, ins
 
     const changes = !['GET', 'HEAD', 'OPTIONS'].includes(req.method);
     const person = identify(req, changes);
-    if (!person) return policy.admitsNobody ? passNobody(req, res, pass) : refuse(req, res, path);
+    if (!person) return policy.admitsNobody ? passNobody(req, res, path, pass) : refuse(req, res, path);
     if (path === '/openflow/me') return answerJson(req, res, 200, { name: person.name, role: person.role });
     if (snapshots.isOurs(path)) return snapshots.handle(req, res, path, person);
     if (person.role === 'viewer' && policy.viewers) return refuseViewer(req, res, path);
     if (changes && person.role === 'viewer' && !policy.isHarmless(path)) {
       return answer(req, res, 403, 'Your role in this project is viewer: you may look, not change.\n');
     }
-    if (policy.answer?.(req, res, path, person)) return undefined;
+    if (policy.holdOff?.(req, res, path) || policy.answer?.(req, res, path, person)) return undefined;
     await admit(req, person);
     if (res.destroyed) return undefined;
     policy.guardAnswer?.(req, res, path, person);
@@ -133,7 +132,13 @@ function createGate({ settings, redeem, policy, health, snapshots, deployed, ins
     return bearer !== null && isMagic(bearer[1]) && !cameThrough;
   }
 
-  async function passNobody(req, res, pass) {
+  function passFlow(req, pass) {
+    hide(req);
+    return pass();
+  }
+
+  async function passNobody(req, res, path, pass) {
+    if (policy.holdOff?.(req, res, path)) return undefined;
     await admit(req, null);
     keepToOurselves(res);
     return pass();

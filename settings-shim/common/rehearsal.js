@@ -9,15 +9,27 @@ const MAX_TAIL = 8 * 1024;
 const START_MS = 90_000;
 const STOP_MS = 10_000;
 const POLL_MS = 200;
+const FLUSH_MS = 1000;
+const NOT_REHEARSED = 75; // EX_TEMPFAIL of sysexits.h
+
+/** Something else than the backup is at fault, and may pass: there is no outcome. The message is a sentence for a person. */
+class NotRehearsed extends Error {}
 
 /**
  * Runs the checks one after the other (the start comes last, because it may change the files, and memory is short), prints
- * the outcome as the last line on stdout and sets the exit status.
+ * the outcome as the last line on stdout and sets the exit status. Where a check throws NotRehearsed, there is no outcome but a last
+ * line on stderr, and the exit status is 75.
  * @param {[name: string, examine: () => string | Promise<string>][]} checks each gives a detail for a person, or throws
  */
 async function rehearse(checks) {
   const results = [];
-  for (const [name, examine] of checks) results.push(await check(name, examine));
+  try {
+    for (const [name, examine] of checks) results.push(await check(name, examine));
+  } catch (error) {
+    process.exitCode = NOT_REHEARSED;
+    process.stderr.write(`openflow: ${shown(error.message).replace(/\s+/g, ' ')}\n`);
+    return;
+  }
   const ok = results.every((it) => it.ok);
   process.exitCode = ok ? 0 : 1;
   console.log(JSON.stringify({ ok, checks: results }));
@@ -29,10 +41,17 @@ async function check(name, examine) {
   try {
     detail = await examine();
   } catch (error) {
+    if (error instanceof NotRehearsed) throw error;
     ok = false;
     detail = error.message;
   }
-  return { name, ok, detail: detail.length > MAX_DETAIL ? `${detail.slice(0, MAX_DETAIL - 1)}…` : detail };
+  return { name, ok, detail: shown(detail) };
+}
+
+/** Names in it are what a tenant wrote. */
+function shown(detail) {
+  const text = detail.replace(/(?!\n)[\p{Cc}\p{Cf}]+/gu, ' ');
+  return text.length > MAX_DETAIL ? `${text.slice(0, MAX_DETAIL - 1)}…` : text;
 }
 
 /**
@@ -54,6 +73,9 @@ async function checkStart(name, { args, env, port }) {
   /** The last lines that it printed, without the frames of a stack. */
   const lastWords = () => tail.replace(/^ +at .*\n/gm, '').trim().slice(-MAX_DETAIL / 2);
   let ended = '';
+  const closed = {};
+  closed.promise = new Promise((resolve) => { closed.resolve = resolve; });
+  child.once('close', closed.resolve);
   const exited = new Promise((resolve) => {
     child.once('error', (error) => { ended = error.message; resolve(); });
     child.once('exit', (code, signal) => { ended = `it ended with ${signal ?? code}`; resolve(); });
@@ -71,6 +93,10 @@ async function checkStart(name, { args, env, port }) {
     const late = setTimeout(() => child.kill('SIGKILL'), STOP_MS);
     await exited;
     clearTimeout(late);
+    const enough = setTimeout(closed.resolve, FLUSH_MS);
+    await closed.promise; // what it printed at last comes before what is printed here
+    clearTimeout(enough);
+    for (const stream of [child.stdout, child.stderr]) stream.destroy();
   }
 }
 
@@ -90,4 +116,4 @@ const pause = (ms) => new Promise((resolve) => { setTimeout(resolve, ms); });
 /** "1 node", "2 nodes" */
 const count = (number, noun) => `${number} ${noun}${number === 1 ? '' : 's'}`;
 
-module.exports = { rehearse, checkStart, count };
+module.exports = { NotRehearsed, rehearse, checkStart, count };

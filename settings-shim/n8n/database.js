@@ -6,24 +6,35 @@
 // on stderr, exit status 1, and what was there is there still. --data and --app are for tests.
 const path = require('node:path');
 const { parseArgs } = require('node:util');
+const { readAddress } = require('./database/address');
 const { withConnection } = require('./database/connection');
 const { dump, findDump } = require('./database/dump');
-const { exists } = require('./database/generations');
+const { exists, settle } = require('./database/generations');
 const { findDatabase } = require('./database/open');
+const { readPointer } = require('./database/pointer');
 const { giveUpOnce } = require('./failures');
+const { isFolder } = require('./files');
 
 const NOTHING = { schema: null, tables: 0, rows: 0, bytes: 0, notCarried: [] };
 
 async function dumpOf({ data, app }, secrets) {
+  const folder = path.join(data, '.n8n');
+  await bringBack(folder, app, readAddress(secrets));
   const found = findDatabase(data, secrets);
   if (!found || found.file) return NOTHING; // it never started, or the files of the folder are all there is
-  const folder = path.join(data, '.n8n');
   return withConnection(app, found.address, async (database) => {
     if (await exists(database, found.schema)) return dump(database, found.schema, folder);
-    // It was put back on another machine and has not started since: what it will start with is the dump that is there.
-    if (findDump(folder)) return { ...NOTHING, schema: found.schema, isKept: true };
     throw new Error(`it lacks what this instance kept there (${found.schema})`);
   });
+}
+
+/**
+ * A folder that was put back and has not been started since: its dump is its database, and whoever asks for one takes it away
+ * afterwards. So it is brought in first, as a start does it.
+ */
+async function bringBack(folder, app, address) {
+  if (!address || !isFolder(folder) || readPointer(folder) !== undefined || !findDump(folder)) return;
+  await withConnection(app, address, (database) => settle(database, folder));
 }
 
 async function main() {

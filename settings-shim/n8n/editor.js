@@ -2,6 +2,32 @@
 // common/browser/snapshots.js, which is in front of it in the same file (frontend.js).
 'use strict';
 (function () {
+  const RELOADED = 'openflow.reloaded'; // in the tab's memory: when the page was loaded once more
+  const RELOAD_MS = 3000;
+  const RELOAD_GAP_MS = 60_000;
+
+  /**
+   * One of n8n's hundreds of scripts that does not come leaves the page blank: Chrome drops what it is loading when an interface
+   * of its machine comes or goes, as with every container beside it. Then the page is loaded once more.
+   */
+  function reloadIfBlank() {
+    let isFailing = false;
+    const failed = () => {
+      if (!isFailing) setTimeout(look, RELOAD_MS);
+      isFailing = true;
+    };
+    const look = () => {
+      const isBlank = !document.getElementById('app')?.hasChildNodes();
+      if (!isBlank || Date.now() - Number(sessionStorage.getItem(RELOADED)) < RELOAD_GAP_MS) return;
+      sessionStorage.setItem(RELOADED, Date.now());
+      location.reload();
+    };
+    window.addEventListener('error', ({ target }) => { if (target instanceof HTMLScriptElement && target.type === 'module') failed(); }, true);
+    window.addEventListener('vite:preloadError', failed); // of a script that another one asks for
+  }
+
+  reloadIfBlank();
+
   const { createSnapshots, element, addStyles } = window.openflow;
   // A host of our own over the page: n8n draws its own parts anew whenever it likes. n8n's tokens first, plain colours else.
   addStyles(`

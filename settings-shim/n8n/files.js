@@ -74,6 +74,12 @@ function createFile(file) {
   return fs.openSync(file, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0o600);
 }
 
+/** Whether the name still leads to the file that was opened by it. */
+function isSame(opened, file) {
+  const [own, there] = [fs.fstatSync(opened), look(file)];
+  return there !== undefined && own.dev === there.dev && own.ino === there.ino;
+}
+
 /**
  * Writes beside a file what takes its place when `put` is called.
  * @returns {{put: () => void, forget: () => void}} `forget` removes what was not put
@@ -96,4 +102,4 @@ const sqliteFiles = (file) => ['', '-wal', '-shm', '-journal'].map((end) => file
 
 const nameOf = (file) => path.basename(file);
 
-module.exports = { createFile, isFolder, isThere, nameOf, openFile, prepareFile, readText, sqliteFiles };
+module.exports = { createFile, isFolder, isSame, isThere, nameOf, openFile, prepareFile, readText, sqliteFiles };

@@ -6,14 +6,12 @@ const { removeCookies, removeHeaders } = require('../common/headers');
 const { runAs } = require('./deploys');
 const { editorScript } = require('./frontend');
 const { namePerson } = require('./names');
+const { API, holdOff } = require('./writers');
 
 const SESSION_COOKIE = 'n8n-auth';
 // A browser must come by these with its own form or script: n8n answers them to anybody.
 const FLOW_ROOTS = new Set(['webhook', 'webhook-test', 'webhook-waiting', 'form', 'form-test', 'form-waiting', 'mcp', 'mcp-test']);
 const NO_PAGES = new Set(['api', 'assets', 'chat', 'healthz', 'icons', 'metrics', 'openflow', 'rest', 'schemas', 'static', 'types', '.well-known']);
-const API = /^\/api\/v\d+\//;
-
-const CONTENT = /^\/rest\/(workflows|credentials|tags|variables)(\/|$)/;
 
 const VIEWERS = {
   title: 'Your role here is viewer',
@@ -34,9 +32,8 @@ const ACCOUNTS = [
 /**
  * @param {() => Promise<string>} session n8n's session of the owner, see session.js
  * @param {boolean} admitsNobody whether n8n may sign in people by itself, beside Openflow
- * @param {() => boolean} isBusy whether a snapshot is being put back
  */
-function createPolicy(session, admitsNobody, isBusy = () => false) {
+function createPolicy(session, admitsNobody) {
   return {
     admitsNobody,
     viewers: VIEWERS,
@@ -52,7 +49,8 @@ function createPolicy(session, admitsNobody, isBusy = () => false) {
     isHarmless: () => false,
     isFrontDoor: (target) => target === '/rest/push',
     hide: (req) => removeCookies(req, SESSION_COOKIE),
-    answer: (req, res, target) => (isBusy() && answerBusy(req, res, target)) || answerInstead(req, res, target),
+    holdOff,
+    answer: answerInstead,
     guardAnswer(req, res, target, person) {
       keepSession(res);
       if (req.method === 'GET' && target === '/rest/login') namePerson(req, res, person);
@@ -69,13 +67,6 @@ function createPolicy(session, admitsNobody, isBusy = () => false) {
 }
 
 const firstSegment = (target) => target.split('/')[1].toLowerCase();
-
-/** An editor that saves while a snapshot is being put back would put its own state over it. */
-function answerBusy(req, res, target) {
-  if (req.method === 'GET' || req.method === 'HEAD' || !CONTENT.test(target)) return false;
-  answerJson(req, res, 503, { code: 503, message: 'A snapshot is being put back. Reload this page in a moment to see it.' });
-  return true;
-}
 
 /** What a person asks that n8n must not answer. `target` is in lower case. */
 function answerInstead(req, res, target) {

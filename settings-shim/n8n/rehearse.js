@@ -3,15 +3,18 @@
 // made like the instance's own (with its secret files), on a copy of the data:
 //   node /opt/openflow/n8n/rehearse.js
 // Where the stack has PostgreSQL, the secret file database_url names an empty database, into which the dump in the copy is loaded.
-// Output and exit status are those of node-red/rehearse.js (docs/wire.md). The copy is changed: no workflow of it runs.
+// Output and exit status are those of node-red/rehearse.js (docs/wire.md); 75 and no outcome when that server is away. The copy is changed: no workflow of it runs.
 // --data, --app and --port are for tests.
 const path = require('node:path');
 const { parseArgs } = require('node:util');
 const { checkDatabases } = require('../common/databases');
-const { rehearse, checkStart, count } = require('../common/rehearsal');
+const { NotRehearsed, rehearse, checkStart, count } = require('../common/rehearsal');
 const { readContent } = require('./content/read');
+const { readAddress } = require('./database/address');
 const { arrive } = require('./database/arrive');
+const { withConnection } = require('./database/connection');
 const { changeDatabase, readDatabase } = require('./database/open');
+const { TryAgain } = require('./failures');
 const { readText } = require('./files');
 const { named } = require('./rekey');
 const { open } = require('./secrets');
@@ -100,13 +103,43 @@ function quieten(options) {
   });
 }
 
-async function startN8n(options) {
-  const { data, app, port } = options;
-  await quieten(options).catch((error) => { throw new Error(`n8n was not started, because its workflows cannot be switched off: ${error.message}`); });
+function startN8n({ data, app, port }) {
   const broker = port === PORT ? [] : ['--broker-port', String(Number(port) + 1), '--cache', `${data}/.cache`, '--host', '127.0.0.1'];
   const args = [path.join(__dirname, 'start.js'), '--data', data, '--app', app, '--port', port, ...broker];
   return checkStart('n8n', { args, env: process.env, port });
 }
+
+// What start.js says at its end when it meets the server away or full, which may be over when it is looked for here.
+const AWAY = /it ended with 1\..*openflow: (The PostgreSQL server of this instance cannot be (?:reached|used now) [^\n]*)/s;
+
+/** n8n's start is this process's child: whether the server was away in it, a connection that was there all the while tells. */
+async function checkStarted(options) {
+  await quieten(options).catch((error) => {
+    throw error instanceof TryAgain ? error : new Error(`n8n was not started, because its workflows cannot be switched off: ${error.message}`);
+  });
+  const address = readAddress(options.secrets);
+  if (!address) return startN8n(options);
+  return withConnection(options.app, address, async (witness) => {
+    try {
+      return await startN8n(options);
+    } catch (error) {
+      const [, told] = AWAY.exec(error.message) ?? [];
+      if (told) throw new TryAgain(told);
+      await withConnection(options.app, address, () => {});
+      await witness.query('SELECT 1').catch(() => { throw new TryAgain('The PostgreSQL server of this instance was away while n8n started.'); });
+      throw error;
+    }
+  });
+}
+
+/** A server that is away says nothing about the backup. */
+const judged = (examine) => async () => {
+  try {
+    return await examine();
+  } catch (error) {
+    throw error instanceof TryAgain ? new NotRehearsed(error.message) : error;
+  }
+};
 
 function main() {
   const { values } = parseArgs({ options: {
@@ -116,10 +149,10 @@ function main() {
   } });
   const options = { ...values, secrets: process.env.OPENFLOW_SECRETS_DIR || '/run/openflow' };
   return rehearse([
-    ['sqlite', () => checkDatabase(options)],
-    ['credentials', () => checkCredentials(options)],
-    ['flows', () => checkWorkflows(options)],
-    ['start', () => startN8n(options)],
+    ['sqlite', judged(() => checkDatabase(options))],
+    ['credentials', judged(() => checkCredentials(options))],
+    ['flows', judged(() => checkWorkflows(options))],
+    ['start', judged(() => checkStarted(options))],
   ]);
 }
 

@@ -70,7 +70,7 @@ function raiseGate(openflow) {
   state.deployed = createDeployNotice(ask);
   guardNextServer(createGate({
     settings: openflow,
-    policy: createPolicy(() => state.session(), openflow.n8nSignIn, inside.isBusy),
+    policy: createPolicy(() => state.session(), openflow.n8nSignIn),
     redeem: createRedeemer(ask),
     snapshots: createSnapshots(ask),
     deployed: state.deployed,
@@ -124,8 +124,14 @@ async function main() {
     if (!(error instanceof CannotStart)) console.error(error);
     giveUp(error);
   };
-  process.on('uncaughtException', fail).on('unhandledRejection', fail).on('exit', tellOfEnd);
-  state.started = () => process.off('uncaughtException', fail).off('unhandledRejection', fail).off('exit', tellOfEnd);
+  // Once n8n listens for such failures itself (it only logs them), what its start fails with comes by exitWithCrash; what nobody looks
+  // at is a community package's.
+  const stray = (error) => {
+    if (process.listenerCount('uncaughtException') === 1) fail(error);
+    console.error('[openflow] a promise failed and nobody looks at it:', error);
+  };
+  process.on('uncaughtException', fail).on('unhandledRejection', stray).on('exit', tellOfEnd);
+  state.started = () => process.off('uncaughtException', fail).off('unhandledRejection', stray).off('exit', tellOfEnd);
   try {
     const prepared = await prepare();
     raiseGate(prepared.openflow);

@@ -354,6 +354,16 @@ describe('working', () => {
     await visible(stack.getByText('Pulling'))
     await visible(stack.getByText('Ready'))
 
+    await go('/admin/stacks?new=1')
+    const storage = dialog.getByRole('group', { name: 'Where its instances keep their data' })
+    assert.equal(await storage.count(), 0)
+    await dialog.getByLabel('Engine').selectOption('n8n')
+    await storage.getByLabel('PostgreSQL').check()
+    await dialog.getByLabel('Name').fill('Large')
+    await dialog.getByLabel('Image').fill('openflow/n8n:2')
+    await button('Add stack', dialog).click()
+    await visible(page.getByRole('row').filter({ hasText: 'Large' }).getByText('on PostgreSQL'))
+
     await go('/admin/templates?edit=tp-web')
     await page.getByRole('dialog').getByLabel('Starter flows').fill('{"not": "a list"}')
     await button('Save template').click()

@@ -36,6 +36,7 @@ const stack = (id, engine, version, extra = {}) => ({
   engine,
   version,
   image: `openflow/${engine}:${version}`,
+  storage: 'files',
   status: 'ready',
   statusDetail: null,
   isDefault: false,

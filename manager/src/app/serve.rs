@@ -2,7 +2,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use axum::Router;
-use tokio::net::{TcpListener, lookup_host};
+use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
@@ -151,7 +151,7 @@ pub(super) async fn connect_docker(
     config.allowed_networks = instances.allowed_networks.clone();
     config.host_ports = vec![address.port()];
     config.host_ports.extend(settings.config.mqtt.host_port());
-    open_databases(&mut config, &slices::databases(settings)?).await;
+    open_databases(&mut config, &slices::databases(settings)?);
     let proxy = &settings.config.proxy;
     // With another server in front of the proxy, that one's port too.
     let edge = settings.config.address.public_url.as_ref();
@@ -167,16 +167,11 @@ pub(super) async fn connect_docker(
 }
 
 /// Lets instances reach the server for their databases, wherever it is.
-async fn open_databases(config: &mut DockerConfig, databases: &Databases) {
+fn open_databases(config: &mut DockerConfig, databases: &Databases) {
     match databases.address() {
         None => {}
         Some((None, port)) => config.host_ports.push(port),
-        Some((Some(host), port)) => match lookup_host((host, port)).await {
-            Ok(found) => config.allowed_services = found.collect(),
-            Err(error) => tracing::warn!(
-                "instances cannot reach their database server: the name {host} is not found ({error}). Restart Openflow when it is."
-            ),
-        },
+        Some((Some(host), port)) => config.allowed_services.push((host.to_owned(), port)),
     }
 }
 

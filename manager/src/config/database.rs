@@ -19,3 +19,14 @@ pub struct DatabaseConfig {
     #[arg(long, env = "OPENFLOW_PG_USER", value_name = "NAME")]
     pub pg_user: Option<String>,
 }
+
+impl DatabaseConfig {
+    pub(super) const FORM: &'static str = "give a URL such as postgres://user:password@host:5432/database, with %2F for a / in the password";
+
+    pub(super) fn check(&self) -> Result<(), String> {
+        match parse::is_database_url(self.url.as_ref()) {
+            true => Ok(()),
+            false => Err(format!("--database-url: {}", Self::FORM)),
+        }
+    }
+}

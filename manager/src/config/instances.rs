@@ -2,6 +2,7 @@ use std::env;
 
 use clap::{Args, ValueEnum};
 use ipnet::{IpNet, Ipv4Net};
+use url::Url;
 
 use super::{DatabaseConfig, LimitConfig, parse};
 use crate::kernel::Secret;
@@ -87,11 +88,13 @@ impl InstanceConfig {
         limits: &LimitConfig,
         database: &DatabaseConfig,
     ) -> Result<(), String> {
-        let own = database.url.as_ref().map(Secret::expose);
-        let instances = self.instance_database_url.as_ref().map(Secret::expose);
-        if own.is_some() && own == instances {
+        let url = self.instance_database_url.as_ref();
+        if !parse::is_database_url(url) {
+            return Err(format!("--instance-database-url: {}", DatabaseConfig::FORM));
+        }
+        if url.is_some() && database.url.as_ref().map(place) == url.map(place) {
             return Err(
-                "--instance-database-url is --database-url: tenants must not be let into Openflow's own database"
+                "--instance-database-url leads to the database of --database-url: tenants must not be let in there"
                     .to_owned(),
             );
         }
@@ -108,6 +111,13 @@ impl InstanceConfig {
         }
         Ok(())
     }
+}
+
+/// Host, port and database of a URL.
+fn place(url: &Secret) -> Option<(String, u16, String)> {
+    let url = Url::parse(url.expose()).ok()?;
+    let port = url.port().unwrap_or(5432);
+    Some((url.host_str()?.to_owned(), port, url.path().to_owned()))
 }
 
 fn subnet(text: &str) -> Result<Ipv4Net, String> {

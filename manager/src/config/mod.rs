@@ -64,6 +64,7 @@ pub struct Config {
 impl Config {
     /// What each field alone cannot tell. The message says what to change.
     pub fn check(&self) -> Result<(), String> {
+        self.database.check()?;
         self.admin.check()?;
         self.proxy.check()?;
         self.mqtt.check()?;
@@ -186,9 +187,9 @@ mod tests {
             (
                 vec![
                     "--database-url=postgres://x/y",
-                    "--instance-database-url=postgres://x/y",
+                    "--instance-database-url=postgres://other@x:5432/y",
                 ],
-                "own database",
+                "database of --database-url",
             ),
             (vec!["--mqtt-url=http://x"], "mqtt://"),
             (vec!["--mqtt-broker=mosquitto"], "built-in"),

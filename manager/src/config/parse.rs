@@ -1,4 +1,6 @@
 //! Checks of single values, as clap wants them: `fn(&str) -> Result<T, String>`.
+use std::convert::Infallible;
+
 use url::Url;
 
 use crate::kernel::Secret;
@@ -61,12 +63,16 @@ pub(super) fn docker_host(text: &str) -> Result<String, String> {
     Err("give an address such as unix:///var/run/docker.sock or tcp://host:2376".to_owned())
 }
 
-pub(super) fn database_url(text: &str) -> Result<Secret, String> {
-    let known = ["postgres://", "postgresql://"];
-    if !known.iter().any(|it| text.starts_with(it)) || Url::parse(text).is_err() {
-        return Err("give a URL such as postgres://user:password@host:5432/database".to_owned());
-    }
+/// Checked when all settings are ([`is_database_url`]): what is refused here is
+/// shown, with the password in it.
+pub(super) fn database_url(text: &str) -> Result<Secret, Infallible> {
     Ok(Secret::new(text))
+}
+
+pub(super) fn is_database_url(url: Option<&Secret>) -> bool {
+    let known = ["postgres://", "postgresql://"];
+    url.map(Secret::expose)
+        .is_none_or(|text| known.iter().any(|it| text.starts_with(it)) && Url::parse(text).is_ok())
 }
 
 pub(super) fn name(text: &str) -> Result<String, String> {

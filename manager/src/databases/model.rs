@@ -13,8 +13,8 @@ use crate::{
 pub const SOCKET: &str = ".s.PGSQL.5432";
 /// Changing it locks out every instance until its next start.
 const PASSWORD_LABEL: &[u8] = b"openflow-database-v1";
-/// Of a throwaway database.
-const TRIAL: &str = "openflow_trial_";
+/// How the name of a throwaway database begins.
+pub(super) const TRIAL: &str = "openflow_trial_";
 
 /// A database, and the role of the same name that owns it.
 #[derive(Clone, Debug)]
@@ -82,6 +82,11 @@ impl Server {
         Ok(Self { options })
     }
 
+    /// Without the brackets of an address in a URL.
+    pub(super) fn host(&self) -> &str {
+        self.options.get_host().trim_matches(['[', ']'])
+    }
+
     /// For people and for the log.
     pub(super) fn address(&self) -> String {
         format!("{}:{}", self.options.get_host(), self.options.get_port())
@@ -89,9 +94,8 @@ impl Server {
 
     /// It is on this host, and listens on the loopback at least.
     pub(super) fn is_here(&self) -> bool {
-        let host = self.options.get_host();
-        let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
-        host == "localhost" || address.is_ok_and(|it| it.is_loopback())
+        let address = self.host().parse::<IpAddr>();
+        self.host() == "localhost" || address.is_ok_and(|it| it.is_loopback())
     }
 
     fn tls(&self) -> &'static str {

@@ -1,18 +1,18 @@
 use std::{future::Future, path::Path, sync::Arc, time::Duration};
 
-use sqlx::{ConnectOptions as _, Connection as _, PgConnection};
+use sqlx::{Connection as _, PgConnection};
 use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::{
     Error, Login, Relay,
-    model::{Server, own_name, trial_id},
-    store,
+    model::{Server, TRIAL, own_name, trial_id},
+    store::{self, Found},
 };
 use crate::kernel::{InstanceId, Secret};
 
 /// For everything that one call says to the server.
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(60);
 /// Of the server.
 const VERSION_MIN: i32 = 13_00_00;
 
@@ -54,7 +54,7 @@ impl Databases {
     /// this one, where they come by the gateway's address.
     pub fn address(&self) -> Option<(Option<&str>, u16)> {
         let server = self.server.as_deref()?;
-        let host = server.options.get_host();
+        let host = server.host();
         Some((
             (!server.is_here()).then_some(host),
             server.options.get_port(),
@@ -74,7 +74,7 @@ impl Databases {
     /// A socket in `folder` that leads to the server until it is dropped.
     pub fn relay(&self, folder: &Path) -> Result<Relay, Error> {
         let server = self.server()?;
-        let host = server.options.get_host().trim_matches(['[', ']']);
+        let host = server.host();
         let to = (host.to_owned(), server.options.get_port());
         Relay::open(folder, to).map_err(|error| Error::Server {
             server: server.address(),
@@ -84,15 +84,29 @@ impl Databases {
 
     /// The database and its role, made if they are not there.
     pub async fn ensure(&self, it: &Login) -> Result<(), Error> {
-        self.asked(async |conn| {
-            let is_new = !store::has_role(conn, &it.name).await?;
-            store::make_role(conn, it, is_new).await?;
-            match store::has_database(conn, &it.name).await? {
-                true => Ok(()),
-                false => store::make_database(conn, &it.name).await,
+        let found = self.asked(async |conn| {
+            store::lock(conn, &it.name).await?;
+            match store::role(conn, &it.name).await? {
+                None => store::make_role(conn, it).await?,
+                Some(false) => store::open_role(conn, it).await?,
+                Some(true) => {}
             }
-        })
-        .await
+            let found = store::database(conn, &it.name).await?;
+            if found == Found::Absent {
+                store::make_database(conn, &it.name).await?;
+            }
+            if matches!(found, Found::Absent | Found::Unfinished) {
+                store::finish_database(conn, &it.name).await?;
+            }
+            Ok(found)
+        });
+        match found.await? {
+            Found::Closed => Err(self.failed(format!(
+                "lets nobody into the database {} (allow_connections is false): open it again.",
+                it.name
+            ))),
+            Found::Absent | Found::Unfinished | Found::Ready => Ok(()),
+        }
     }
 
     /// With all that is in it. Fine when it is gone.
@@ -106,35 +120,45 @@ impl Databases {
     }
 
     async fn remove_named(&self, name: &str) -> Result<(), Error> {
-        self.asked(async |conn| {
+        let removed = self.asked(async |conn| {
+            store::lock(conn, name).await?;
             store::remove_database(conn, name).await?;
             store::remove_role(conn, name).await
-        })
-        .await
+        });
+        if !removed.await? {
+            tracing::warn!(
+                "the role {name} has rights in somebody's database, so it stays; nobody can log in with it"
+            );
+        }
+        Ok(())
     }
 
     /// A throwaway one; [`Databases::remove`] it.
     pub async fn trial(&self) -> Result<Login, Error> {
         let login = Login::trial();
-        self.ensure(&login).await?;
+        if let Err(error) = self.ensure(&login).await {
+            let _ = self.remove(&login).await; // otherwise it is swept
+            return Err(error);
+        }
         Ok(login)
     }
 
     /// Removes the throwaway ones that killed managers left: those that `is_old`.
+    /// What cannot be removed is left to the next time.
     pub async fn sweep(&self, is_old: impl Fn(Uuid) -> bool) -> Result<(), Error> {
         if self.server.is_none() {
             return Ok(());
         }
-        self.asked(async |conn| {
-            for name in store::databases(conn).await? {
-                if trial_id(&name).is_some_and(&is_old) {
-                    store::remove_database(conn, &name).await?;
-                    store::remove_role(conn, &name).await?;
-                }
+        let found = self.asked(async |conn| store::named(conn, TRIAL).await);
+        for name in found.await? {
+            if !trial_id(&name).is_some_and(&is_old) {
+                continue;
             }
-            Ok(())
-        })
-        .await
+            if let Err(error) = self.remove_named(&name).await {
+                tracing::warn!(%error, "the throwaway database {name} is left: {error}");
+            }
+        }
+        Ok(())
     }
 
     /// Whether the server can be used, for `openflow doctor`; `None` when there
@@ -143,19 +167,18 @@ impl Databases {
         let Some(server) = &self.server else {
             return Ok(None);
         };
-        let about = self.asked(store::about).await?;
+        let about = self.asked(async |conn| store::about(conn).await).await?;
         let why = if !about.may_make {
             Some("does not let this role make databases and roles: give it CREATEDB and CREATEROLE")
+        } else if !about.inherits {
+            Some("has this role as NOINHERIT: alter it to INHERIT")
         } else if about.version_num < VERSION_MIN {
             Some("is older than 13")
         } else {
             None
         };
         match why {
-            Some(why) => Err(Error::Server {
-                server: server.address(),
-                why: format!("{why}."),
-            }),
+            Some(why) => Err(self.failed(format!("{why}."))),
             None => Ok(Some(Open {
                 address: server.address(),
                 version: about.version,
@@ -171,24 +194,20 @@ impl Databases {
     ) -> Result<T, Error> {
         let server = self.server()?;
         let all = async {
-            let mut conn = server
-                .options
-                .clone()
-                .disable_statement_logging()
-                .connect()
-                .await?;
+            let mut conn = store::connect(&server.options).await?;
             let done = work(&mut conn).await;
             let _ = conn.close().await; // what was done is done
             done
         };
-        let why = match bounded(all).await {
-            Ok(value) => return Ok(value),
-            Err(why) => why,
-        };
-        Err(Error::Server {
-            server: server.address(),
+        bounded(all).await.map_err(|why| self.failed(why))
+    }
+
+    fn failed(&self, why: String) -> Error {
+        let server = self.server.as_deref().map(Server::address);
+        Error::Server {
+            server: server.unwrap_or_default(),
             why,
-        })
+        }
     }
 }
 

@@ -102,6 +102,9 @@ pub struct Postgres {
     pub url_file: &'static str,
     /// Where [`Kind::dump`] puts a dump, in the data folder.
     pub dump_file: &'static str,
+    /// What in the data folder says which part of the database is its own. A
+    /// folder without it takes its dump for all there is.
+    pub pointer_file: &'static str,
 }
 
 /// Where the instances of a stack keep their data.

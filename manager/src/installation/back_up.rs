@@ -14,7 +14,7 @@ use super::{
     Keys,
     container::Writer,
     database::{self, Dump},
-    folders::{Copy, Hold},
+    folders::{Copy, Hold, Vanished},
     manifest::{DatabaseInfo, InstanceInfo, Kind, Manifest, Member},
     space::Guard,
     watch::{Watch, go_on},
@@ -119,8 +119,9 @@ async fn expected_bytes(job: &BackUp, found: &[InstanceInfo]) -> u64 {
 /// As opposed to the disk that is written to, and to somebody's Ctrl-C.
 fn is_the_folders_fault(error: &anyhow::Error) -> bool {
     use openflow_archive::Error;
-    let error = error.downcast_ref::<Error>();
-    error.is_some_and(|it| !matches!(it, Error::Cancelled | Error::DiskFull(_)))
+    let failed = error.downcast_ref::<Error>();
+    error.is::<Vanished>()
+        || failed.is_some_and(|it| !matches!(it, Error::Cancelled | Error::DiskFull(_)))
 }
 
 /// What is removed however the backup ends.
@@ -207,9 +208,13 @@ impl Rest {
                     continue;
                 }
             };
-            let copied = copy.folder(&Kind::Instance(it.id), &path, hold);
-            if let Some(dump) = dump {
-                handle.block_on(dump.remove())?;
+            let needed = dump.as_ref().map(instances::Dump::file);
+            let copied = copy.folder(&Kind::Instance(it.id), &path, (hold, needed));
+            if let Some(dump) = dump
+                && let Err(error) = handle.block_on(dump.remove())
+            {
+                // The next one replaces it.
+                tracing::warn!(%error, "the dump of {}'s database stays in its data folder: {error}", it.name);
             }
             match copied {
                 Ok(data) => it.data = data,
@@ -229,7 +234,7 @@ impl Rest {
             self.watch.begin("Copying the MQTT broker's messages", 0);
             // Its files are of the kind that a power cut may meet at any time:
             // exchanged whole, or logs with a checksum for each line.
-            let copied = copy.folder(&Kind::Mqtt, &folder, None);
+            let copied = copy.folder(&Kind::Mqtt, &folder, (None, None));
             mqtt = copied.context("cannot copy the MQTT broker's files")?;
         }
         out.add(&Kind::Settings, self.job.settings.as_bytes())?;

@@ -39,12 +39,13 @@ pub(super) struct Copy<'a> {
 }
 
 impl Copy<'_> {
-    /// Writes the folder as an entry. `None`: there is no such folder.
+    /// Writes the folder as an entry; `needed` has to be in it. `None`: there is
+    /// no such folder.
     pub(super) fn folder(
         &mut self,
         kind: &Kind,
         path: &Path,
-        mut freezer: Option<Hold>,
+        (mut freezer, needed): (Option<Hold>, Option<&str>),
     ) -> anyhow::Result<Option<DataInfo>> {
         let Some(folder) = open(path)? else {
             return Ok(None);
@@ -61,6 +62,9 @@ impl Copy<'_> {
         let written = watched(&progress, self.watch, Some(self.guard), || {
             openflow_archive::write(&folder, content, &options, freezing, &progress)
         })?;
+        if let Some(path) = needed.filter(|it| !written.manifest.has_file(it)) {
+            return Err(Vanished(path.to_owned()).into());
+        }
         self.out.end_with(written.sha256.to_string())?;
         let mut info = info(&written);
         // A restore that ended meanwhile has removed what was read.
@@ -69,6 +73,11 @@ impl Copy<'_> {
         Ok(Some(info))
     }
 }
+
+/// A file that had to be in the copy.
+#[derive(Debug, thiserror::Error)]
+#[error("{0} vanished before it was read")]
+pub(super) struct Vanished(String);
 
 /// Device and inode.
 fn identity(path: &Path) -> Option<(u64, u64)> {

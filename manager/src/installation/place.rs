@@ -18,7 +18,10 @@ use super::{
     space::Guard,
     watch::{Watch, go_on},
 };
-use crate::{config::DataConfig, instances::DataFolders};
+use crate::{
+    config::DataConfig,
+    instances::{DataFolders, forget_database},
+};
 
 /// There from before the first write until the restore is over.
 const MARKER: &str = "restore.unfinished";
@@ -127,6 +130,7 @@ impl Place {
             watch.begin(&what, archive.size_of(&kind));
             let into = instances.join(id.to_string());
             archive.unpack(&kind, &into, folders.owner(), watch)?;
+            forget_database(&into).with_context(|| format!("cannot look into {name}'s folder"))?;
             go_on(watch)?;
         }
         if archive.has(&Kind::Mqtt) {

@@ -36,7 +36,7 @@ mod whole;
 
 pub use above::Origin;
 pub use data::DataFolders;
-pub use database::Dump;
+pub use database::{Dump, forget_database};
 pub use error::Error;
 pub use hostname::Hostname;
 pub(crate) use model::text_enum;

@@ -62,14 +62,16 @@ impl Instances {
     ) -> Result<Option<Ended>, Error> {
         let kind = copy.engine.kind();
         let databases = &self.parts.databases;
-        let trial = match copy.storage {
-            Storage::Files => None,
-            Storage::Postgres => Some(databases.trial().await?),
+        self.forget_pointer(&copy).await?;
+        let (trial, limit) = match copy.storage {
+            Storage::Files => (None, REHEARSAL_LIMIT),
+            // A dump is loaded first, however large it is.
+            Storage::Postgres => (Some(databases.trial().await?), RUN_LIMIT_MAX),
         };
         let run = Run {
             command: kind.facts().rehearsal.map(str::to_owned).to_vec(),
             secrets: kind.secret_files(&copy.credential_secret),
-            limit: REHEARSAL_LIMIT,
+            limit,
             login: trial.clone(),
             own_variables: true,
         };

@@ -26,6 +26,7 @@ impl Instances {
         let once = Once {
             instances: self,
             of: Of::Instance(it),
+            stop: CancellationToken::new(),
         };
         let site = Site {
             folder: self.data_folder(it.id),
@@ -79,10 +80,13 @@ impl Instances {
         if let Some(login) = &login {
             let made = self.parts.databases.ensure(login).await;
             made.map_err(|error| error.to_string())?;
+            let forgotten = self.forget_pointer(&copy).await;
+            forgotten.map_err(|error| error.to_string())?;
         }
         let once = Once {
             instances: self,
             of: Of::Copy(copy, login),
+            stop: CancellationToken::new(),
         };
         let site = Site {
             folder,
@@ -95,9 +99,13 @@ impl Instances {
 
     /// Puts a dump into the data folder. Fails with the reason, for a person.
     pub(super) async fn write_dump(&self, it: &Instance) -> Result<(), String> {
+        // Whoever does not wait for it has no use for it.
+        let stop = CancellationToken::new();
+        let _stops = stop.clone().drop_guard();
         let once = Once {
             instances: self,
             of: Of::Dump(it),
+            stop,
         };
         let site = Site {
             folder: self.data_folder(it.id),
@@ -140,6 +148,7 @@ impl Instances {
 struct Once<'a> {
     instances: &'a Instances,
     of: Of<'a>,
+    stop: CancellationToken,
 }
 
 enum Of<'a> {
@@ -188,8 +197,7 @@ impl OneShot for Once<'_> {
             // It sees keys that the tenant's code is not to see.
             own_variables: false,
         };
-        let never = CancellationToken::new();
-        let ended = self.instances.run_once(copy, run, &never);
+        let ended = self.instances.run_once(copy, run, &self.stop);
         let ended = ended.await.map_err(|error| error.to_string())?;
         let ended = ended.unwrap_or_default();
         Ok((ended.exit_code, ended.stderr))

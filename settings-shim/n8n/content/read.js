@@ -10,15 +10,17 @@ const { isDeepStrictEqual } = require('node:util');
 
 const FORMAT = 1;
 const QUERIES = {
-  workflows: 'SELECT * FROM "workflow_entity" ORDER BY "id"',
+  workflows: 'SELECT * FROM "workflow_entity"',
   published: 'SELECT h.* FROM "workflow_history" h JOIN "workflow_entity" w ON w."activeVersionId" = h."versionId"',
-  taggings: 'SELECT "workflowId", "tagId" FROM "workflows_tags" ORDER BY "workflowId", "tagId"',
-  credentials: 'SELECT * FROM "credentials_entity" ORDER BY "id"',
-  tags: 'SELECT "id", "name" FROM "tag_entity" ORDER BY "id"',
-  variables: 'SELECT * FROM "variables" ORDER BY "key"',
-  modules: 'SELECT "packageName", "installedVersion" FROM "installed_packages" ORDER BY "packageName"',
+  taggings: 'SELECT "workflowId", "tagId" FROM "workflows_tags"',
+  credentials: 'SELECT * FROM "credentials_entity"',
+  tags: 'SELECT "id", "name" FROM "tag_entity"',
+  variables: 'SELECT * FROM "variables"',
+  modules: 'SELECT "packageName", "installedVersion" FROM "installed_packages"',
   versions: 'SELECT "major", "minor", "patch" FROM "instance_version_history" ORDER BY "id" DESC LIMIT 1',
 };
+// Put in order here: a database would do it by the rules of some language.
+const ORDER = { workflows: 'id', taggings: 'tagId', credentials: 'id', tags: 'id', variables: 'key', modules: 'packageName' };
 
 /**
  * @param {(sql: string) => object[] | Promise<object[]>} query must see one state of the database all along
@@ -28,6 +30,7 @@ const QUERIES = {
 async function readContent(query) {
   const rows = {};
   for (const [name, sql] of Object.entries(QUERIES)) rows[name] = await query(sql);
+  for (const [name, key] of Object.entries(ORDER)) rows[name].sort((a, b) => Number(a[key] > b[key]) - Number(a[key] < b[key]));
   const published = new Map(rows.published.map((row) => [row.workflowId, row]));
   const tags = new Map();
   for (const { workflowId, tagId } of rows.taggings) tags.set(workflowId, [...(tags.get(workflowId) ?? []), tagId]);

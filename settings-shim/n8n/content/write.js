@@ -11,12 +11,14 @@ const { Refused } = require('./check');
 
 const AUTHOR = 'Openflow'; // shown in n8n's list of a workflow's versions
 const GRAPH = ['nodes', 'connections', 'nodeGroups'];
+const STATE = 'SELECT "id", "versionId", "isArchived", "updatedAt" FROM "workflow_entity" ORDER BY "id"';
 const FIELDS = ['name', 'description', ...GRAPH, 'settings', 'pinData', 'meta', 'isArchived'];
 
 /**
  * @param {ReturnType<import('./check').checkContent>} content
  * @returns {Promise<{written: number, archived: number, credentials: number, owner: object,
- *   toPublish: {id: string, name: string, versionId: string}[]}>} `written` and `credentials` count what differed
+ *   toPublish: {id: string, name: string, versionId: string}[], state: string}>} `written` and `credentials` count what differed;
+ *   `state` is for `hasChangedSince`
  * @throws {Refused} when n8n would refuse it; nothing was changed then, as after every other error
  */
 async function writeContent(content) {
@@ -40,10 +42,13 @@ async function writeContent(content) {
       before.delete(wanted.id);
     }
     for (const workflow of before.values()) counts.archived += await archive(write, workflow);
-    return counts;
+    return { ...counts, state: JSON.stringify(await trx.query(STATE)) };
   });
   return { ...result, owner: user };
 }
+
+/** Whether anybody saved, made or archived a workflow since. Publishing one does not count. */
+const hasChangedSince = async (state) => JSON.stringify(await dataSource().query(STATE)) !== state;
 
 /** What n8n's own editor and import do before they save. Answers with n8n's words when it would not take it. */
 function prepareWorkflow(workflow) {
@@ -187,7 +192,7 @@ async function archive(write, workflow) {
 
 /** As n8n's own WorkflowService unpublishes, but inside our transaction; its outbox takes the triggers down afterwards. */
 async function unpublish({ trx, entities: { WorkflowEntity, WorkflowPublicationReason }, user }, { id, activeVersionId }) {
-  await trx.update(WorkflowEntity, { id }, { active: false, activeVersionId: null });
+  await trx.update(WorkflowEntity, { id }, { active: false, activeVersionId: null, updatedAt: () => '"updatedAt"' });
   await service('@n8n/db', 'WorkflowPublishHistoryRepository')
     .addRecord({ workflowId: id, versionId: activeVersionId, event: 'deactivated', userId: user.id }, trx);
   await service('@n8n/db', 'WorkflowPublicationOutboxRepository').enqueue(id, activeVersionId, WorkflowPublicationReason.Publish, trx);
@@ -196,4 +201,15 @@ async function unpublish({ trx, entities: { WorkflowEntity, WorkflowPublicationR
   return true;
 }
 
-module.exports = { writeContent };
+/** The same for what could not be published, in one transaction. */
+async function unpublishAll(user, ids) {
+  const entities = need('@n8n/db');
+  await dataSource().manager.transaction(async (trx) => {
+    for (const id of ids) {
+      const stored = await trx.findOne(entities.WorkflowEntity, { select: ['id', 'activeVersionId'], where: { id } });
+      if (stored?.activeVersionId) await unpublish({ trx, entities, user }, stored);
+    }
+  });
+}
+
+module.exports = { writeContent, hasChangedSince, unpublishAll };

@@ -10,17 +10,21 @@ const fs = require('node:fs');
 const path = require('node:path');
 const { Readable } = require('node:stream');
 const { pipeline } = require('node:stream/promises');
+const { setTimeout: wait } = require('node:timers/promises');
 const { createGzip } = require('node:zlib');
-const { createFile, isThere } = require('../files');
+const { createFile, isSame, isThere } = require('../files');
 const { readCatalog, tablesOf } = require('./catalog');
 const { READ_ONLY, quoted } = require('./connection');
+const { DUMP, alone } = require('./turns');
 
 const KIND = 'n8n database';
 const FORMAT = 1;
 const FILE = 'database.dump';
-const TRIES = 3;
+const TRIES = 10;
+const PAUSE_MS = 300;
 const LEVEL = 3; // a third more bytes than the usual level for a third of its time
 const NEWLINE = 10;
+const ANOTHER = 'another dump of this instance is being made. Try again when it is done';
 
 const SIZE = "SELECT coalesce(sum(pg_table_size(oid)), 0) AS bytes FROM pg_class WHERE relnamespace = $1::regnamespace AND relkind = 'r'";
 const HAS_CHANGED = new Set(['42P01', 'XX000']); // a table went between being listed and being locked
@@ -30,22 +34,29 @@ const HAS_CHANGED = new Set(['42P01', 'XX000']); // a table went between being l
  * @param {string} schema
  * @param {string} folder n8n's folder, in which the dump takes the place of the one before it
  * @returns {Promise<{schema: string, tables: number, rows: number, bytes: number, notCarried: {kind: string, name: string}[]}>}
+ * @throws {Error} also when another dump of the database is being made
  */
 async function dump(database, schema, folder) {
   const file = path.join(folder, FILE);
   isThere(file);
-  await checkRoom(database, schema, folder);
+  return alone(database, DUMP, ANOTHER, async () => {
+    await checkRoom(database, schema, folder);
+    return dumpInto(database, schema, file);
+  });
+}
+
+/** A part that is there was left by a program that was cut off: nobody else is at it. */
+async function dumpInto(database, schema, file) {
   const part = `${file}.part`;
   const opened = createFile(part);
   try {
     const counts = await whileUnchanged(database, schema, (catalog, version) => write(database, catalog, { schema, version }, opened));
     fs.fsyncSync(opened);
-    const { ino, size } = fs.fstatSync(opened);
-    if (fs.lstatSync(part).ino !== ino) throw new Error('another dump of this instance was begun meanwhile');
+    if (!isSame(opened, part)) throw new Error('the file that it was written to (.n8n/database.dump.part) was taken away meanwhile');
     fs.renameSync(part, file);
-    return { schema, ...counts, bytes: size };
+    return { schema, ...counts, bytes: fs.fstatSync(opened).size };
   } catch (error) {
-    fs.rmSync(part, { force: true });
+    if (isSame(opened, part)) fs.rmSync(part, { force: true });
     throw error.code === 'ENOSPC' ? new Error('there is no space left on the disk') : error;
   } finally {
     fs.closeSync(opened);
@@ -77,6 +88,7 @@ async function whileUnchanged(database, schema, work) {
     });
     if (result) return result.counts;
     if (tries === 1) throw new Error('the tables of n8n are being changed. Try again when n8n is up');
+    await wait(PAUSE_MS);
   }
 }
 
@@ -93,13 +105,12 @@ async function lock(database, schema, tables) {
 }
 
 async function write(database, catalog, header, opened) {
-  fs.ftruncateSync(opened); // of an earlier try
   const counts = { tables: catalog.tables.length, rows: 0 };
-  await pipeline(
-    Readable.from(parts(database, catalog, header, counts), { objectMode: false }),
-    createGzip({ level: LEVEL }),
-    fs.createWriteStream('', { fd: opened, autoClose: false, start: 0 }),
-  );
+  await pipeline(Readable.from(parts(database, catalog, header, counts), { objectMode: false }), createGzip({ level: LEVEL }), async (pieces) => {
+    for await (const piece of pieces) {
+      for (let at = 0; at < piece.length;) at += fs.writeSync(opened, piece, at);
+    }
+  });
   return { ...counts, notCarried: catalog.leftOut };
 }
 

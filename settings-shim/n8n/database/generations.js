@@ -4,7 +4,8 @@ const fs = require('node:fs');
 const { quoted } = require('./connection');
 const { findDump } = require('./dump');
 const { load } = require('./load');
-const { madeAt, newSchema, writePointer } = require('./pointer');
+const { madeAt, newSchema, readPointer, writePointer } = require('./pointer');
+const { ARRIVAL, inTurn } = require('./turns');
 
 const KEPT_MS = 24 * 60 * 60_000;
 
@@ -31,6 +32,21 @@ async function bringIn(database, folder) {
   writePointer(folder, schema);
   fs.rmSync(findDump(folder), { force: true });
   return counts;
+}
+
+/**
+ * The schema of a data folder that names none yet: its dump is loaded where there is one (the folder was put back, on a machine that
+ * may never have known it), and otherwise an empty schema is begun. A start and a backup may both come to that at once; only one does it.
+ * @returns {Promise<{schema: string, loaded?: {tables: number, rows: number}}>}
+ */
+function settle(database, folder) {
+  return inTurn(database, ARRIVAL, async () => {
+    const already = readPointer(folder);
+    if (already !== undefined) return { schema: already };
+    if (!findDump(folder)) return { schema: await begin(database, folder) };
+    const loaded = await bringIn(database, folder);
+    return { schema: readPointer(folder), loaded };
+  });
 }
 
 /**
@@ -73,4 +89,4 @@ async function drop(database, name, own) {
   }
 }
 
-module.exports = { begin, bringIn, exists, sweep };
+module.exports = { bringIn, exists, settle, sweep };

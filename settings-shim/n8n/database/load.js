@@ -3,6 +3,7 @@
 // made by anybody. What it says is done by the instance's own role in the instance's own database, so the worst that it
 // can do is to harm that one; here it is seen to that a dump that is merely wrong changes nothing and is told from a good one.
 const fs = require('node:fs');
+const { Readable } = require('node:stream');
 const { createGunzip } = require('node:zlib');
 const { TryAgain } = require('../failures');
 const { openFile } = require('../files');
@@ -11,6 +12,7 @@ const { FORMAT, KIND } = require('./dump');
 
 const MAX_LINE_BYTES = 4 * 1024 ** 2;
 const MAX_PIECE_BYTES = 1024 ** 2;
+const READ_BYTES = 64 * 1024;
 const NEWLINE = 10;
 // One statement each, and none that ends the transaction.
 const STATEMENT = /^(CREATE (TYPE|(UNLOGGED )?SEQUENCE|FUNCTION|PROCEDURE|(UNLOGGED )?TABLE|(UNIQUE )?INDEX|(CONSTRAINT )?TRIGGER)|ALTER (TABLE|SEQUENCE)) /;
@@ -22,10 +24,10 @@ class BadDump extends Error {}
 /** Lines and bytes out of the compressed file, a piece at a time. */
 class Reader {
   constructor(opened) {
-    const source = fs.createReadStream('', { fd: opened, autoClose: false, start: 0 });
     this.stream = createGunzip();
-    source.on('error', (error) => this.stream.destroy(error));
-    source.pipe(this.stream);
+    this.source = Readable.from(piecesOf(opened), { objectMode: false });
+    this.source.on('error', (error) => this.stream.destroy(error));
+    this.source.pipe(this.stream);
     this.pieces = this.stream[Symbol.asyncIterator]();
     this.rest = Buffer.alloc(0);
   }
@@ -75,7 +77,18 @@ class Reader {
   }
 
   close() {
+    this.source.destroy();
     this.stream.destroy();
+  }
+}
+
+/** Each is read when it is wanted, so that nothing is on its way when the file is closed. */
+function* piecesOf(opened) {
+  for (;;) {
+    const piece = Buffer.allocUnsafe(READ_BYTES);
+    const size = fs.readSync(opened, piece);
+    if (size === 0) return;
+    yield piece.subarray(0, size);
   }
 }
 

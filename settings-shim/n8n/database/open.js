@@ -8,26 +8,31 @@ const { pathToFileURL } = require('node:url');
 const { isFolder, nameOf, sqliteFiles } = require('../files');
 const { readAddress } = require('./address');
 const { READ_ONLY, quoted, withConnection } = require('./connection');
+const { findDump } = require('./dump');
 const { readPointer } = require('./pointer');
 
 const SQLITE = 'database.sqlite';
+const NO_SERVER = 'this instance keeps its data in PostgreSQL (.n8n/database.json or .dump), and there is no address of a server (database_url)';
+const NOT_LOADED = 'its database is not in PostgreSQL but in a dump still (.n8n/database.dump), which the next start of the instance loads. Start it once';
 
 /**
  * @param {string} data the data folder
  * @param {string} secrets the folder of the secret files
  * @returns {{file: string} | {address: object, schema: string} | null} null when n8n never started there
+ * @throws {Error} when it is in a dump that has not been loaded, or in PostgreSQL and nothing says where that is
  */
 function findDatabase(data, secrets) {
   const folder = path.join(data, '.n8n');
   if (!isFolder(folder)) return null;
   const schema = readPointer(folder);
-  if (schema === undefined) {
-    const [file] = sqliteFiles(path.join(folder, SQLITE));
-    return file && nameOf(file) === SQLITE ? { file } : null;
-  }
   const address = readAddress(secrets);
-  if (!address) throw new Error('this instance keeps its data in PostgreSQL (.n8n/database.json), and there is no address of a server (database_url)');
-  return { address, schema };
+  if (schema !== undefined) {
+    if (!address) throw new Error(NO_SERVER);
+    return { address, schema };
+  }
+  const [file] = sqliteFiles(path.join(folder, SQLITE));
+  if ((address || !file) && findDump(folder)) throw new Error(address ? NOT_LOADED : NO_SERVER);
+  return file && nameOf(file) === SQLITE ? { file } : null;
 }
 
 /**

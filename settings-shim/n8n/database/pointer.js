@@ -2,6 +2,7 @@
 // Which schema of the database is a data folder's own: `.n8n/database.json`. A restore loads into a schema of its own, so that
 // exchanging two folders exchanges what they have in the database, too.
 const { randomBytes } = require('node:crypto');
+const fs = require('node:fs');
 const path = require('node:path');
 const { CannotStart } = require('../failures');
 const { prepareFile, readText } = require('../files');
@@ -37,8 +38,12 @@ function readPointer(folder) {
   return schema;
 }
 
+/** It is on the disk before this returns: a dump may be removed next. */
 function writePointer(folder, schema) {
   prepareFile(path.join(folder, FILE), `${JSON.stringify({ schema })}\n`).put();
+  const opened = fs.openSync(folder, 'r');
+  fs.fsyncSync(opened);
+  fs.closeSync(opened);
 }
 
 module.exports = { madeAt, newSchema, readPointer, writePointer };

@@ -3,16 +3,14 @@
 const { CannotStart } = require('../failures');
 const { quoted, withConnection } = require('./connection');
 const { findDump } = require('./dump');
-const { begin, exists, sweep } = require('./generations');
-const { BadDump, load } = require('./load');
+const { exists, settle, sweep } = require('./generations');
+const { BadDump } = require('./load');
 const { checkMigrations, postgresMigrations } = require('./migrations');
 const { readPointer } = require('./pointer');
 
 const IN_FILES = 'This instance keeps its data in files (.n8n/database.sqlite), and its stack in PostgreSQL. Nothing was changed. '
   + 'Give it a stack without PostgreSQL again, or restore a backup of an instance that has its data there.';
-const NO_POINTER = 'The file .n8n/database.json, which says what in PostgreSQL is of this instance, is missing, but a dump of its database is there. '
-  + 'Nothing was changed. Restore a backup of this instance.';
-const GONE = 'The PostgreSQL server lacks what this instance kept there, and its data folder holds no dump of it. Nothing was changed. Restore a backup of this instance.';
+const GONE = 'The PostgreSQL server lacks what this instance kept there (.n8n/database.json names it). Nothing was changed. Restore a backup of this instance.';
 const QUICKLY_MS = { lock_timeout: 5_000, statement_timeout: 60_000 };
 
 /**
@@ -22,30 +20,27 @@ const QUICKLY_MS = { lock_timeout: 5_000, statement_timeout: 60_000 };
  * @throws {CannotStart | TryAgain}
  */
 async function preparePostgres({ folder, address, image, hasFiles }) {
-  const schema = readPointer(folder);
-  const file = findDump(folder);
-  if (schema === undefined && hasFiles) throw new CannotStart(IN_FILES);
-  if (schema === undefined && file) throw new CannotStart(NO_POINTER);
+  const named = readPointer(folder);
+  if (named === undefined && !findDump(folder) && hasFiles) throw new CannotStart(IN_FILES);
   return withConnection(image.app, address, async (database) => {
-    if (schema === undefined) return { ...address, schema: await begin(database, folder) };
-    if (!(await exists(database, schema))) {
-      if (!file) throw new CannotStart(GONE);
-      await bringBack(database, file, schema);
-    }
+    // Beside a pointer a dump is left alone: a backup may be making it right now, or was cut off before it took it away.
+    const schema = named ?? await firstOf(database, folder);
+    if (!(await exists(database, schema))) throw new CannotStart(GONE);
     checkMigrations(await migrationsOf(database, schema), postgresMigrations(image.app), image.version);
     await tidy(database, schema);
     return { ...address, schema };
   });
 }
 
-/** The folder was put back on a machine whose PostgreSQL does not know it. */
-async function bringBack(database, file, schema) {
-  console.log('[openflow] PostgreSQL lacks what this instance kept there: the dump in its data folder is loaded');
+async function firstOf(database, folder) {
+  if (findDump(folder)) console.log('[openflow] the data folder was put back with a dump of its database: it is loaded into PostgreSQL');
   try {
-    const { tables, rows } = await load(database, file, schema);
-    console.log(`[openflow] ${rows} rows in ${tables} tables were loaded`);
+    const { schema, loaded } = await settle(database, folder);
+    console.log(loaded ? `[openflow] ${loaded.rows} rows in ${loaded.tables} tables were loaded (${schema})`
+      : `[openflow] the data folder named nothing in PostgreSQL: n8n begins with ${schema}`);
+    return schema;
   } catch (error) {
-    throw error instanceof BadDump ? new CannotStart(`PostgreSQL lacks what this instance kept there, and ${error.message}. Restore another backup of this instance.`) : error;
+    throw error instanceof BadDump ? new CannotStart(`The data folder was put back with a dump of its database, and ${error.message}. Nothing was changed. Restore another backup of this instance.`) : error;
   }
 }
 

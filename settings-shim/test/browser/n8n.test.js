@@ -6,6 +6,7 @@ const { shoot, startBrowser } = require('./chromium');
 const { JSON_TYPE, echoWorkflow, startManager, startN8n, until } = require('../n8n/support');
 
 const EDITOR_TIMEOUT_MS = 90_000;
+const HOME = '[data-test-id="project-home-menu-item"]';
 
 let browser;
 let manager;
@@ -52,7 +53,7 @@ test('a member lands in the editor with nothing typed, is named, builds a webhoo
   assert.equal(answer.status(), 200);
   await page.waitForURL(/\/home\/workflows|\/workflow\//, { timeout: EDITOR_TIMEOUT_MS });
   assert.ok(!page.url().includes('access_token'));
-  await page.waitForSelector('[data-test-id="project-home-menu-item"]', { timeout: EDITOR_TIMEOUT_MS });
+  await page.waitForSelector(HOME, { timeout: EDITOR_TIMEOUT_MS });
   assert.equal(await page.locator('#openflow-person').innerText({ timeout: EDITOR_TIMEOUT_MS }), 'Ada Lovelace');
   assert.equal((await fetchJson(page, 'GET', '/rest/login')).value.data.firstName, 'Ada Lovelace');
   assert.equal(await page.locator('input[type=password]').count(), 0);
@@ -90,6 +91,29 @@ test('when Openflow’s session is over, the editor leads to Openflow and not to
   await page.evaluate(() => history.pushState({}, '', '/signin?redirect=%252Fhome')).catch(() => {}); // the page goes away meanwhile
   // One redirect may overtake another here, which waitForURL takes for an abort: where the page ends up is what counts.
   await until(() => /\/launch\/wf1\?next=/.test(page.url()), EDITOR_TIMEOUT_MS);
+  await context.close();
+});
+
+test('a page that stayed blank because a script did not come is loaded once more, and no more than once', async () => {
+  const { context, page } = await launch({ userId: 'u1', name: 'Ada Lovelace', role: 'member' });
+  await page.waitForSelector(HOME, { timeout: EDITOR_TIMEOUT_MS });
+  const entry = /\/assets\/index-[^/]+\.js$/;
+  let loads = 0;
+  let fails = 1;
+  await page.route(entry, (route) => {
+    loads += 1;
+    return loads <= fails ? route.abort('failed') : route.continue();
+  });
+  await page.reload({ waitUntil: 'commit' });
+  await page.waitForSelector(HOME, { timeout: EDITOR_TIMEOUT_MS });
+  assert.equal(loads, 2);
+
+  await page.evaluate(() => sessionStorage.clear());
+  [loads, fails] = [0, Infinity];
+  await page.reload({ waitUntil: 'commit' });
+  await until(() => loads === 2, EDITOR_TIMEOUT_MS);
+  await page.waitForTimeout(8000); // longer than it takes to load it a third time
+  assert.equal(loads, 2);
   await context.close();
 });
 

@@ -3,10 +3,11 @@
 // for snapshots, rollbacks and promotions.
 const assert = require('node:assert/strict');
 const { execFileSync } = require('node:child_process');
+const fs = require('node:fs');
 const http = require('node:http');
 const path = require('node:path');
 const { after, before, test } = require('node:test');
-const { BEARER, ROOT, identity, startN8n, startManager, staged, until } = require('./support');
+const { BEARER, ROOT, identity, newFolder, startN8n, startManager, staged, until } = require('./support');
 const { encrypt, decrypt, resealed } = require('./secrets');
 const { answering, asking, contentOf, node, workflow, webhook } = require('./workflows');
 
@@ -172,6 +173,79 @@ test('what cannot run is written, does not run, and says why', async () => {
   assert.equal(await call(dev, 'hello'), 404);
   await put(dev, base);
   assert.deepEqual(await call(dev, 'hello'), { says: 'hello' });
+});
+
+test('what there was no time to publish does not go on in its old version', async () => {
+  const folder = newFolder();
+  const flag = path.join(folder, 'no-time');
+  const hurry = path.join(folder, 'hurry.js');
+  fs.writeFileSync(hurry, `Object.defineProperty(require(${JSON.stringify(path.join(ROOT, 'settings-shim/n8n/content/publish.js'))}).limits,
+    'allMs', { get: () => (require('node:fs').existsSync(${JSON.stringify(flag)}) ? 0 : 90_000) });`);
+  const n8n = await startN8n({ nodeOptions: ['--require', hurry] });
+  try {
+    await put(n8n, contentOf({ workflows: [answering('wfHello', 'hello', 'before'), answering('wfSame', 'same', 'same')] }));
+    fs.writeFileSync(flag, '');
+    const { inactive } = await put(n8n, contentOf({ workflows: [answering('wfHello', 'hello', 'after'), ...(await get(n8n)).workflows.slice(1)] }));
+    assert.deepEqual(inactive, [{ id: 'wfHello', name: 'Says after', reason: 'there was no time left to publish it' }]);
+    assert.deepEqual([await call(n8n, 'hello'), await call(n8n, 'same'), byId(await get(n8n), 'wfHello').active], [404, { says: 'same' }, false]);
+    fs.rmSync(flag);
+    assert.deepEqual((await put(n8n, contentOf({ workflows: [answering('wfHello', 'hello', 'after')] }))).inactive, []);
+    assert.deepEqual(await call(n8n, 'hello'), { says: 'after' });
+  } finally {
+    await n8n.stop();
+  }
+});
+
+/** What GET /webhook/hello shall say. */
+function changeAnswer(content, says) {
+  const hello = byId(content, 'wfHello');
+  hello.nodes[1].parameters.jsonOutput = JSON.stringify({ says });
+  hello.published = null;
+}
+
+/** A save of the workflow that n8n has begun to read; `finish()` sends the rest of it and gives n8n's answer. */
+async function saveSlowly(n8n, id, text) {
+  const { data } = (await rest(n8n, 'GET', `/workflows/${id}`)).json();
+  const nodes = structuredClone(data.nodes);
+  nodes[1].parameters.jsonOutput = JSON.stringify({ says: text });
+  const body = Buffer.from(JSON.stringify({ name: text, nodes, connections: data.connections, versionId: data.versionId }));
+  const headers = { ...identity('member'), 'content-type': 'application/json', 'content-length': body.length };
+  const req = http.request({ host: '127.0.0.1', port: n8n.port, method: 'PATCH', path: `/rest/workflows/${id}`, headers, agent: false });
+  const status = new Promise((resolve, reject) => req.on('response', (res) => { res.resume(); resolve(res.statusCode); }).on('error', reject));
+  await new Promise((resolve) => { req.write(body.subarray(0, 20), resolve); });
+  await rest(n8n, 'GET', '/workflows'); // on a later connection: n8n has the first one then
+  return { finish: () => { req.end(body.subarray(20)); return status; } };
+}
+
+test('what somebody began to save before does not win over what is put back; who comes later is told to wait', async () => {
+  const { rawApiKey } = (await rest(dev, 'POST', '/api-keys', { label: 'test', expiresAt: null, scopes: ['workflow:list', 'workflow:create'] })).json().data;
+  const keyed = (method) => dev.ask({ method, path: '/api/v1/workflows', headers: { 'x-n8n-api-key': rawApiKey, 'content-type': 'application/json' }, body: method === 'POST' ? {} : undefined });
+  const content = await get(dev);
+  changeAnswer(content, 'put back');
+  const save = await saveSlowly(dev, 'wfHello', 'saved');
+  assert.equal((await keyed('POST')).status, 400);
+  const written = put(dev, content);
+  await until(async () => (await keyed('POST')).status === 503);
+  assert.equal((await rest(dev, 'POST', '/workflows', {})).status, 503);
+  assert.deepEqual([(await keyed('GET')).status, (await rest(dev, 'GET', '/workflows')).status], [200, 200]);
+  assert.equal(await save.finish(), 200);
+  await written;
+  assert.deepEqual(await get(dev), content);
+  assert.deepEqual(await call(dev, 'hello'), { says: 'put back' });
+  assert.equal((await keyed('POST')).status, 400);
+});
+
+test('a save that takes so long that it comes after the write does not win either', async () => {
+  const content = await get(dev);
+  changeAnswer(content, 'put back again');
+  const save = await saveSlowly(dev, 'wfHello', 'saved late');
+  const written = put(dev, content);
+  await until(async () => (await call(dev, 'hello')).says === 'put back again');
+  assert.equal(await save.finish(), 200);
+  await written;
+  assert.deepEqual(await get(dev), content);
+  changeAnswer(content, 'hello');
+  await put(dev, content);
 });
 
 test('names of tags that exist are used, whatever their id', async () => {

@@ -6,7 +6,9 @@ const fs = require('node:fs');
 const path = require('node:path');
 const { after, before, test } = require('node:test');
 const { gunzipSync, gzipSync } = require('node:zlib');
-const { KEY, newFolder, staged } = require('./support');
+const { KEY, freePort, newFolder, staged, until } = require('./support');
+const { parseAddress } = require('../../n8n/database/address');
+const { preparePostgres } = require('../../n8n/database/prepare');
 const { pictureOf, relay, runOnce, secretsOf, startPostgres } = require('./postgres');
 
 const SCHEMA = 'n8n_20260102030405_0123abcd';
@@ -100,9 +102,6 @@ test('rows of any size pass, and take no memory; the socket of a container witho
   const dumped = await dump(data, `${from.url}?sslmode=require`, options);
   assert.equal(dumped.status, 0, dumped.stderr);
   const secrets = secretsOf({ old_encryption_key: KEY, encryption_key: KEY, database_url: `postgres://${to.name}:${to.password}@/${to.name}?host=SECRETS&port=5432&sslmode=require` });
-  const url = path.join(secrets, 'database_url');
-  fs.chmodSync(url, 0o600);
-  fs.writeFileSync(url, fs.readFileSync(url, 'utf8').replace('SECRETS', secrets));
   const socket = await relay(secrets, postgres.port);
   let loaded;
   try {
@@ -120,7 +119,10 @@ test('a dump holds one state, whatever is written and made meanwhile', async () 
   const from = await made('CREATE TABLE a (n integer); CREATE TABLE b (n integer); INSERT INTO a SELECT generate_series(1, 200000)');
   let isOver = false;
   const writing = (async () => {
-    for (let n = 0; !isOver; n += 1) await from.sql(`SET search_path TO ${SCHEMA}; BEGIN; INSERT INTO a VALUES (${n}); INSERT INTO b VALUES (${n}); COMMIT; CREATE TABLE t${n} (id integer); DROP TABLE IF EXISTS t${Math.max(0, n - 2)}`);
+    for (let n = 0; !isOver; n += 1) {
+      await from.sql(`SET search_path TO ${SCHEMA}; BEGIN; INSERT INTO a VALUES (${n}); INSERT INTO b VALUES (${n}); COMMIT`);
+      if (n % 30 === 0) await from.sql(`SET search_path TO ${SCHEMA}; CREATE TABLE t${n} (id integer); DROP TABLE IF EXISTS t${Math.max(0, n - 60)}`);
+    }
   })();
   const data = folderOf();
   const dumped = await dump(data, from.url);
@@ -192,6 +194,9 @@ test('a backup of the other kind is refused both ways; what has nothing to bring
   assert.match((await fit(inFiles, to.url)).stderr, /the backup is of an instance that keeps its data in files \(SQLite\)/);
   assert.match((await fit(folderOf(), undefined)).stderr, /the backup is of an instance that keeps its data in PostgreSQL/);
   assert.match((await fit(folderOf(), to.url)).stderr, /the backup holds no dump of its database/);
+  const ran = folderOf(null); // what it had of a pointer the manager took away
+  fs.writeFileSync(path.join(ran, '.n8n/config'), JSON.stringify({ encryptionKey: KEY }));
+  assert.match((await fit(ran, to.url)).stderr, /the backup holds no dump of its database/);
   for (const [data, url] of [[inFiles, undefined], [folderOf(null), to.url], [newFolder(), to.url]]) assert.deepEqual(await fit(data, url), DONE);
 });
 
@@ -215,19 +220,138 @@ test('a dump that fails says why, and leaves what was there', async () => {
   assert.equal(fs.readFileSync(dumpFile(data), 'utf8'), 'the one before');
 });
 
-test('a dump goes through no link; one that waits to be loaded is kept; where there is nothing, nothing is dumped', async () => {
-  const from = await made('CREATE TABLE a (n integer)');
+test('a dump whose server goes away in the middle says so and leaves nothing', async () => {
+  const from = await made("CREATE TABLE large AS SELECT n, repeat(md5(n::text), 20) AS data FROM generate_series(1, 400000) n");
+  const data = folderOf();
+  const dumping = dump(data, from.url);
+  const ended = () => postgres.sql(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '${from.name}' AND query LIKE 'COPY %'`);
+  await until(async () => (await ended()).length > 0);
+  const { status, stderr } = await dumping;
+  assert.deepEqual([status, filesOf(data)], [1, ['database.json']]);
+  assert.match(stderr, /^openflow: the database could not be dumped: The PostgreSQL server of this instance cannot be used now \(/);
+});
+
+test('a dump goes through no link; where there is nothing, nothing is dumped', async () => {
+  const from = await made('CREATE TABLE a (n integer); INSERT INTO a VALUES (7)');
   const data = folderOf();
   const outside = path.join(newFolder(), 'precious');
   fs.writeFileSync(outside, 'precious');
   fs.symlinkSync(outside, `${dumpFile(data)}.part`);
   assert.equal((await dump(data, from.url)).status, 0);
   assert.deepEqual([fs.readFileSync(outside, 'utf8'), filesOf(data)], ['precious', ['database.dump', 'database.json']]);
-
-  const kept = fs.readFileSync(dumpFile(data));
-  const note = await dump(data, (await postgres.newDatabase()).url);
-  assert.deepEqual([note.status, JSON.parse(note.stdout).isKept], [0, true], note.stderr);
-  assert.ok(kept.equals(fs.readFileSync(dumpFile(data))));
-
   for (const empty of [newFolder(), folderOf(null)]) assert.deepEqual(JSON.parse((await dump(empty, from.url)).stdout), { schema: null, tables: 0, rows: 0, bytes: 0, notCarried: [] });
+});
+
+/** Keeps a dump of `database` from going on, and so with its part file there, until the answer is called. */
+async function held(database) {
+  const holding = postgres.sql('BEGIN; LOCK TABLE pg_policy; SELECT pg_sleep(60)', database.name).catch(() => {}); // it reads that late
+  const sleeping = `FROM pg_stat_activity WHERE datname = '${database.name}' AND query LIKE '%pg_sleep%' AND wait_event = 'PgSleep'`;
+  await until(async () => (await postgres.sql(`SELECT ${sleeping}`)).length > 0);
+  return async () => {
+    await postgres.sql(`SELECT pg_cancel_backend(pid) ${sleeping}`);
+    await holding;
+  };
+}
+
+test('of two dumps at once the second one fails; a part file that is not its own a dump neither takes nor removes', async () => {
+  const from = await made('CREATE TABLE a (n integer); INSERT INTO a VALUES (7)');
+  const data = folderOf();
+  const part = `${dumpFile(data)}.part`;
+  fs.writeFileSync(part, 'left by one that was killed');
+  let go = await held(from);
+  const first = dump(data, from.url);
+  await until(() => fs.statSync(part).size === 0);
+  assert.deepEqual(await dump(data, from.url), { status: 1, stdout: '', stderr: 'openflow: the database could not be dumped: another dump of this instance is being made. Try again when it is done\n' });
+  await go();
+  assert.equal((await first).status, 0);
+  assert.deepEqual(filesOf(data), ['database.dump', 'database.json']);
+  const good = fs.readFileSync(dumpFile(data));
+
+  go = await held(from);
+  const robbed = dump(data, from.url);
+  await until(() => fs.existsSync(part));
+  fs.renameSync(part, `${part}.aside`);
+  fs.writeFileSync(part, 'of somebody else');
+  await go();
+  assert.match((await robbed).stderr, /database\.dump\.part\) was taken away meanwhile/);
+  assert.equal(fs.readFileSync(part, 'utf8'), 'of somebody else');
+  assert.ok(good.equals(fs.readFileSync(dumpFile(data))));
+});
+
+const OLD = 'n8n_20200101000000_00000001';
+const start = (data, url) => preparePostgres({ folder: path.join(data, '.n8n'), address: parseAddress(url), image: { app: staged().app, version: '1.2.3' }, hasFiles: false });
+const schemasOf = async (database) => (await database.sql("SELECT nspname AS name FROM pg_namespace WHERE nspname ~ '^n8n_' ORDER BY 1")).map(({ name }) => name);
+
+/** A folder as `openflow restore` leaves it: with a dump, and without what says which schema is its own. */
+async function putBack() {
+  const data = folderOf();
+  assert.equal((await dump(data, (await made('CREATE TABLE a (n integer); INSERT INTO a VALUES (7)')).url)).status, 0);
+  fs.rmSync(path.join(data, '.n8n/database.json'));
+  return data;
+}
+
+test('a folder that was put back gets its dump as a new schema, by whoever comes first: a start or a dump', async () => {
+  const data = await putBack();
+  const to = await postgres.newDatabase();
+  await to.sql(`CREATE SCHEMA ${OLD} CREATE TABLE a (n integer)`); // of this instance, from before
+  const read = await runOnce('content.js', data, secretsOf({ database_url: to.url }));
+  assert.deepEqual([read.status, read.stdout], [1, '']);
+  assert.match(read.stderr, /^openflow: the workflows cannot be read: its database is not in PostgreSQL but in a dump still .* Start it once\n$/);
+  const [one, other, dumped] = await Promise.all([start(data, to.url), start(data, to.url), dump(data, to.url)]);
+  assert.equal(dumped.status, 0, dumped.stderr);
+  const schema = schemaOf(data);
+  assert.deepEqual([one.schema, other.schema, JSON.parse(dumped.stdout).schema], [schema, schema, schema]);
+  assert.deepEqual(await schemasOf(to), [OLD, schema]);
+  assert.deepEqual(await to.sql(`SELECT * FROM ${schema}.a`), [{ n: 7 }]);
+  assert.deepEqual(filesOf(data), ['database.dump', 'database.json']); // a new one, to be taken away
+
+  const alone = await putBack();
+  const note = JSON.parse((await dump(alone, (await postgres.newDatabase()).url)).stdout);
+  assert.deepEqual([note.schema, note.rows, filesOf(alone)], [schemaOf(alone), 1, ['database.dump', 'database.json']]);
+
+  const cut = await putBack();
+  fs.truncateSync(dumpFile(cut), 20);
+  assert.match((await dump(cut, to.url)).stderr, /the dump of the database .* cannot be loaded: it is cut off/);
+  await assert.rejects(start(cut, to.url), /put back with a dump of its database, and the dump .* cannot be loaded: it is cut off/);
+  assert.deepEqual([filesOf(cut), await schemasOf(to)], [['database.dump'], [OLD, schema]]);
+});
+
+test('beside a pointer a dump is left alone by a start, and does not stand in for a schema that is gone; old schemas go', async () => {
+  const database = await made('CREATE TABLE a (n integer)');
+  const young = `n8n_${new Date().toISOString().replace(/\D/g, '').slice(0, 14)}_00000003`;
+  const kept = [SCHEMA, young, 'n8n_99999999999999_00000004', 'n8n_mine'];
+  await database.sql(`CREATE SCHEMA ${OLD} CREATE TABLE a (n integer); ${kept.slice(1).map((it) => `CREATE SCHEMA ${it};`).join(' ')}`);
+  const data = folderOf();
+  assert.equal((await dump(data, database.url)).status, 0);
+  const before = fs.readFileSync(dumpFile(data));
+  assert.equal((await start(data, database.url)).schema, SCHEMA);
+  assert.deepEqual(await schemasOf(database), kept.sort());
+  const elsewhere = await postgres.newDatabase();
+  await assert.rejects(start(data, elsewhere.url), /The PostgreSQL server lacks what this instance kept there .* Restore a backup of this instance\.$/);
+  assert.match((await dump(data, elsewhere.url)).stderr, /it lacks what this instance kept there/);
+  assert.ok(before.equals(fs.readFileSync(dumpFile(data))));
+  assert.deepEqual([schemaOf(data), await schemasOf(elsewhere)], [SCHEMA, []]);
+});
+
+test('a rehearsal whose server is away has no outcome', async () => {
+  const data = await putBack();
+  const secrets = secretsOf({ encryption_key: KEY, database_url: `postgres://a:b@127.0.0.1:${await freePort()}/c` });
+  const { status, stdout, stderr } = await runOnce('rehearse.js', data, secrets);
+  assert.deepEqual([status, stdout], [75, '']);
+  assert.match(stderr, /^openflow: The PostgreSQL server of this instance cannot be reached \(connect ECONNREFUSED .*\)\.\n$/);
+});
+
+test('addresses are read as the manager writes them, and no others', () => {
+  const common = { port: 5432, user: 'u', password: 'p', database: 'd', isEncrypted: false };
+  const read = {
+    'postgres://u:p@db.example:6543/d': { ...common, host: 'db.example', port: 6543 },
+    'postgresql://u:p@10.0.0.1/d?sslmode=prefer': { ...common, host: '10.0.0.1' },
+    'postgres://u:p@[fd00::1]:5433/d?sslmode=require': { ...common, host: 'fd00::1', port: 5433, isEncrypted: true },
+    'postgres://u:%40%2F%3A%25@h/d%20e': { ...common, host: 'h', password: '@/:%', database: 'd e' },
+    'postgres://u:p@/d?host=/run/openflow&port=5432&sslmode=require': { ...common, host: '/run/openflow', isEncrypted: true },
+    'postgres://u:p@/d?host=%2Frun%2Fopenflow': { ...common, host: '/run/openflow' },
+  };
+  for (const [text, address] of Object.entries(read)) assert.deepEqual(parseAddress(text), address, text);
+  for (const text of ['', 'x', 'mysql://u:p@h/d', 'postgres://h/d', 'postgres://u@h/d', 'postgres://u:p@/d', 'postgres://u:p@h', 'postgres://u:p@h:x/d', 'postgres://u:p@h:70000/d', 'postgres://u:%@h/d',
+    'postgres://u:p@h/d?sslmode=verify-full', 'postgres://u:p@h/d\npostgres://u:p@i/d']) assert.equal(parseAddress(text), null, text);
 });

@@ -85,11 +85,18 @@ async function newDatabase({ port, sql }, more = '') {
   return { name, password, url: `postgres://${name}:${password}@127.0.0.1:${port}/${name}${more}`, sql: (text, values) => sql(text, name, values, name) };
 }
 
-/** What the manager does for a container without network: a socket in the folder of the secrets leads to the server. */
-async function relay(folder, port) {
+/**
+ * What the manager does for a container without network: a socket in the folder of the secrets leads to the server. After `most`
+ * connections the server is away, for those that are there, too.
+ */
+async function relay(folder, port, most = Infinity) {
+  const sockets = [];
   const server = net.createServer((socket) => {
+    sockets.push(socket);
+    if (sockets.length > most) return void sockets.forEach((it) => it.destroy());
     const other = net.connect(port, '127.0.0.1');
     for (const it of [socket, other]) it.on('error', () => { socket.destroy(); other.destroy(); });
+    socket.on('close', () => other.destroy());
     socket.pipe(other).pipe(socket);
   });
   await new Promise((resolve) => { server.listen(path.join(folder, '.s.PGSQL.5432'), resolve); });
@@ -112,10 +119,10 @@ async function runOnce(program, data, secrets, { args = [], nodeOptions = [] } =
   return { status, stdout, stderr };
 }
 
-/** A folder of secret files. */
+/** A folder of secret files. SECRETS in them is its path. */
 function secretsOf(files) {
   const folder = newFolder();
-  for (const [name, text] of Object.entries(files)) fs.writeFileSync(path.join(folder, name), text, { mode: 0o400 });
+  for (const [name, text] of Object.entries(files)) fs.writeFileSync(path.join(folder, name), text.replace('SECRETS', folder), { mode: 0o400 });
   return folder;
 }
 

@@ -97,6 +97,32 @@ test('where n8n logs what is wrong and ends by itself, there is a line for a per
   }
 });
 
+/** A data folder with a community package of which a promise fails as soon as it is loaded. */
+function folderWithStray() {
+  const data = newFolder();
+  const folder = path.join(data, '.n8n/nodes/node_modules/n8n-nodes-stray');
+  fs.mkdirSync(folder, { recursive: true });
+  fs.writeFileSync(path.join(folder, 'package.json'), JSON.stringify({ name: 'n8n-nodes-stray', version: '1.0.0', n8n: { nodes: ['Stray.node.js'] } }));
+  fs.writeFileSync(path.join(folder, 'Stray.node.js'), `Promise.reject(new Error('nobody looks at this'));
+    exports.Stray = class { description = { displayName: 'Stray', name: 'stray', group: [], version: 1, defaults: {}, inputs: [], outputs: [], properties: [] }; };`);
+  return data;
+}
+
+test('a promise that a community package forgets does not end the start', async () => {
+  const n8n = await startN8n({ data: folderWithStray() });
+  try {
+    assert.match(n8n.log(), /nobody looks at this/);
+  } finally {
+    await n8n.stop();
+  }
+});
+
+test('what n8n’s own start fails with before it listens for failures ends it', async () => {
+  const [status, said] = await failure({ env: { N8N_ENABLED_MODULES: 'nonsense' } });
+  assert.equal(status, 1, said);
+  assert.match(said, /^openflow: n8n did not start: .*nonsense/);
+});
+
 test('until n8n is ready nobody gets an answer from it; then workflows and key survive a restart', async () => {
   const data = newFolder();
   const first = await spawnN8n({ data, env: { OPENFLOW_MEMORY_MB: '768' } });

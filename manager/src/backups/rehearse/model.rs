@@ -4,6 +4,8 @@ use crate::runtime::Ended;
 
 /// Of a detail that is kept and shown.
 const WORDS_MAX: usize = 1000;
+/// What was needed is away (`EX_TEMPFAIL`); the last line on stderr says what.
+const TRY_AGAIN: i64 = 75;
 
 /// What a rehearsal says of a backup. The words are for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +35,7 @@ pub(super) fn judge(ended: &Ended) -> Judgement {
     let last = ended.stdout.lines().rfind(|it| !it.trim().is_empty());
     let verdict = last.and_then(|it| serde_json::from_str::<Verdict>(it).ok());
     match (verdict, ended.exit_code) {
+        (_, Some(TRY_AGAIN)) => Judgement::Unable(shown(last_line(&ended.stderr))),
         (Some(verdict), Some(_)) => of_verdict(verdict),
         (_, None) => Judgement::Fails("it did not end in time, and was killed".to_owned()),
         (None, Some(_)) if ended.oom_killed => Judgement::Fails("it ran out of memory".to_owned()),
@@ -62,6 +65,11 @@ fn of_verdict(verdict: Verdict) -> Judgement {
 
 fn lacks_rehearsal(stderr: &str) -> bool {
     stderr.contains("Cannot find module") && stderr.contains("rehearse.js")
+}
+
+fn last_line(text: &str) -> &str {
+    let line = text.lines().rfind(|it| !it.trim().is_empty());
+    line.unwrap_or_default().trim_start_matches("openflow: ")
 }
 
 fn last_words(text: &str) -> String {
@@ -109,6 +117,10 @@ mod tests {
                 fails("it ended with 0: a b"),
             ),
             (ended(Some(2), "", ""), fails("it ended with 2:")),
+            (
+                ended(Some(75), bad.as_str(), "x\nopenflow: The server is away.\n"),
+                Judgement::Unable("The server is away.".into()),
+            ),
             (
                 ended(None, good, ""),
                 fails("it did not end in time, and was killed"),

@@ -18,7 +18,7 @@ use crate::{
         model::{ENTRIES_MAX, SKIPPED_MAX},
         store as backups,
     },
-    instances::{self, Origin},
+    instances::{self, Dump, Origin},
     kernel::Actor,
 };
 
@@ -148,10 +148,18 @@ impl Making {
         about: About,
     ) -> Result<Outcome, End> {
         let instances = &self.backups.parts.instances;
-        let dump = tokio::select! {
-            dump = instances.dump(self.backup.instance) => dump?,
-            () = self.stop.cancelled() => return Err(End::Stopped),
+        let mut dumping = std::pin::pin!(instances.dump(self.backup.instance));
+        let mut period = tokio::time::interval(PROGRESS_PERIOD);
+        let dump = loop {
+            tokio::select! {
+                dump = &mut dumping => break dump?,
+                () = self.stop.cancelled() => return Err(End::Stopped),
+                _ = period.tick() => if !self.touch(&Progress::new()).await {
+                    return Err(End::Unwanted);
+                },
+            }
         };
+        let file = (file, dump.as_ref().map(Dump::file));
         let filled = self.fill(to, file, about).await;
         if let Some(dump) = dump
             && let Err(error) = dump.remove().await
@@ -164,11 +172,23 @@ impl Making {
 
     /// Writes the archive, reads it back and puts it in its place. From then on
     /// a single transaction makes it a backup.
-    async fn fill(&self, to: &Unfinished, file: File, about: About) -> Result<Outcome, End> {
+    ///
+    /// `needed` has to be in it.
+    async fn fill(
+        &self,
+        to: &Unfinished,
+        (file, needed): (File, Option<&str>),
+        about: About,
+    ) -> Result<Outcome, End> {
         if !self.note_file(&to.name).await? {
             return Err(End::Unwanted);
         }
         let (written, freezer) = self.write(file, &about).await?;
+        // A tenant can take it away.
+        if let Some(path) = needed.filter(|it| !written.manifest.has_file(it)) {
+            let why = format!("{path} vanished before it was read");
+            return Err(Error::Archive(why).into());
+        }
         let path = to.path.clone();
         let limits = Limits {
             bytes: u64::MAX,

@@ -67,6 +67,7 @@ static FACTS: Facts = Facts {
     postgres: Some(Postgres {
         url_file: "database_url",
         dump_file: ".n8n/database.dump",
+        pointer_file: ".n8n/database.json",
     }),
     templates: &[
         FirstTemplate {

@@ -1,4 +1,6 @@
-use std::path::Path;
+use std::{io, net::SocketAddr, path::Path, time::Duration};
+
+use tokio::{net::lookup_host, time::timeout};
 
 use super::{
     DockerRuntime,
@@ -17,6 +19,7 @@ const CHAIN_BUILT_IN: &str = "FORWARD";
 const RESOLV_CONF: [&str; 2] = ["/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"];
 const RESOLV_CONF_BYTES_MAX: usize = 64 << 10;
 const NAMESERVERS_MAX: usize = 8;
+const LOOKUP_LIMIT: Duration = Duration::from_secs(5);
 
 impl DockerRuntime {
     /// Puts the rules in place that are missing and takes away allowances of
@@ -104,6 +107,17 @@ impl DockerRuntime {
         *known = isolation;
     }
 
+    /// Names are looked up anew each time: what they lead to may move.
+    async fn services(&self) -> Vec<SocketAddr> {
+        match addresses_of(&self.config.allowed_services).await {
+            Ok(found) => lock(&self.services).clone_from(&found),
+            Err(error) => {
+                tracing::warn!(%error, "a service of the instances is not found, so its last address stays open: {error}");
+            }
+        }
+        lock(&self.services).clone()
+    }
+
     async fn plan(&self, network: &Network, family: Family) -> Plan {
         let config = &self.config;
         let owner = config.installation.simple().to_string();
@@ -116,10 +130,21 @@ impl DockerRuntime {
             host_ports: config.host_ports.clone(),
             public_ports: config.public_ports.clone(),
             allowed_networks: config.allowed_networks.clone(),
-            allowed_services: config.allowed_services.clone(),
+            allowed_services: self.services().await,
             nameservers: nameservers().await,
         }
     }
+}
+
+async fn addresses_of(services: &[(String, u16)]) -> io::Result<Vec<SocketAddr>> {
+    let mut found = Vec::new();
+    for (host, port) in services {
+        let looked_up = timeout(LOOKUP_LIMIT, lookup_host((host.as_str(), *port))).await;
+        found.extend(looked_up.map_err(io::Error::from)??);
+    }
+    found.sort();
+    found.dedup();
+    Ok(found)
 }
 
 fn open_for(words: &str) -> Isolation {

@@ -63,8 +63,9 @@ pub struct DockerConfig {
     pub public_ports: Vec<u16>,
     /// Private networks that instances may reach all the same.
     pub allowed_networks: Vec<IpNet>,
-    /// Services (TCP) that instances may reach all the same, wherever they are.
-    pub allowed_services: Vec<SocketAddr>,
+    /// Services (name or address, and TCP port) that instances may reach all
+    /// the same, wherever they are.
+    pub allowed_services: Vec<(String, u16)>,
     /// Off where somebody else keeps the host closed.
     pub manage_firewall: bool,
     /// Of one log file; there are [`DockerConfig::log_files`] per container.
@@ -117,6 +118,8 @@ pub struct DockerRuntime {
     client: Mutex<Option<Docker>>,
     network: Mutex<Option<network::Network>>,
     isolation: Mutex<Isolation>,
+    /// Where `allowed_services` were found last.
+    services: Mutex<Vec<SocketAddr>>,
     samples: stats::Samples,
 }
 
@@ -128,6 +131,7 @@ impl DockerRuntime {
             client: Mutex::default(),
             network: Mutex::default(),
             isolation: Mutex::default(),
+            services: Mutex::default(),
             samples: stats::Samples::default(),
         }
     }
