@@ -2,8 +2,9 @@
 // and what a viewer finds.
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
-import { Openflow, curl, docker, launchBrowser, newPerson, shot, until } from './support.mjs'
+import { Openflow, arrives, curl, docker, launchBrowser, newPerson, shot, until, visit } from './support.mjs'
 
+const WORK_MS = 240_000 // a container is made, started and tried
 const PASSWORD = 'correct horse battery'
 const ADA = { OPENFLOW_ADMIN_EMAIL: 'ada@example.com', OPENFLOW_ADMIN_PASSWORD: PASSWORD }
 const [DEV, PROD, COPY] = ['dev', 'prod', 'copy'].map((it) => `e2e-dash-${it}-${process.pid}`)
@@ -49,22 +50,24 @@ after(async () => {
 
 async function signedIn(email) {
   const { page } = await newPerson(browser)
-  page.setDefaultTimeout(30_000)
   page.on('pageerror', (error) => complaints.push(error.message))
   page.on('console', (message) => /Content Security Policy/i.test(message.text()) && complaints.push(message.text()))
-  await page.goto(`${openflow.origin}/login`)
+  await visit(page, `${openflow.origin}/login`)
   await page.getByLabel('Email').or(page.getByLabel('E-mail')).fill(email)
   await page.getByLabel('Password').fill(PASSWORD)
   await page.getByRole('button', { name: 'Sign in' }).click()
-  await page.getByRole('heading', { name: 'Projects' }).waitFor()
+  await page.getByRole('heading', { name: 'Projects', exact: true }).waitFor()
   return page
 }
 
-const go = (page, path) => page.goto(openflow.origin + path)
+const go = (page, path) => visit(page, openflow.origin + path)
 const button = (scope, name) => scope.getByRole('button', { name, exact: true })
 const row = (name) => ada.getByTestId('snapshot').filter({ hasText: name })
 const dialog = () => ada.getByRole('dialog')
-const visible = (locator) => locator.waitFor({ state: 'visible' })
+const visible = (locator, timeout) => locator.waitFor({ state: 'visible', timeout })
+/** So many of them, and no more: they come by requests of their own. */
+const counts = (number, locator) => until(`${number} of ${locator}`, async () => (await locator.count()) === number)
+const answers = (subdomain) => until(`${subdomain} to answer`, () => curl(`${openflow.host(subdomain)}/api/hello`).status === 200)
 
 async function choose(scope, action) {
   await scope.getByRole('button', { name: /^More for/ }).click()
@@ -88,7 +91,7 @@ see('a snapshot is taken once by a double click, and its file comes back by its 
   await dialog().getByLabel('Name').fill('Ready')
   await button(dialog(), 'Take snapshot').dblclick()
   await visible(row('Ready').getByText(/\d nodes on 1 tab/))
-  assert.equal(await row('Ready').count(), 1)
+  await counts(1, row('Ready'))
 
   await choose(row('Ready'), 'Export…')
   for (const label of ['Passphrase', 'The same again']) await dialog().getByLabel(label).fill('a long passphrase')
@@ -114,20 +117,20 @@ see('a stage is promoted to the next, and its webhook answers there', async () =
   await button(ada, 'Promote Development to Production').click()
   await visible(dialog().getByTestId('plan').getByText('1 tab added', { exact: false }))
   await button(dialog(), 'Promote').dblclick()
-  await ada.waitForURL(`**/instances/${prod.id}/snapshots`)
-  await visible(ada.getByTestId('restore').getByText('Restored the snapshot', { exact: false }))
-  assert.equal(await ada.getByTestId('past-restore').count(), 1)
-  assert.equal(curl(`${openflow.host(PROD)}/api/hello`).status, 200)
+  await arrives(ada, new RegExp(`/instances/${prod.id}/snapshots$`))
+  await visible(ada.getByTestId('restore').getByText('Restored the snapshot', { exact: false }), WORK_MS)
+  await counts(1, ada.getByTestId('past-restore'))
+  await answers(PROD)
 })
 
 see('a backup is made, tried, and becomes an instance of another project', async () => {
   await go(ada, `/instances/${dev.id}/backups`)
   await button(ada, 'Back up now').first().dblclick()
   const backup = ada.getByTestId('backup')
-  await visible(backup.getByText('Read back', { exact: false }))
-  assert.equal(await backup.count(), 1)
+  await visible(backup.getByText('Read back', { exact: false }), WORK_MS)
+  await counts(1, backup)
   await choose(backup, 'Verify now')
-  await visible(backup.getByText('Rehearsed', { exact: false }))
+  await visible(backup.getByText('Rehearsed', { exact: false }), WORK_MS)
 
   await backup.getByRole('button', { name: /^Restore/ }).click()
   await dialog().getByLabel('Into a new instance').check()
@@ -139,8 +142,8 @@ see('a backup is made, tried, and becomes an instance of another project', async
   await button(dialog(), 'Make the instance').dblclick()
   await visible(ada.getByRole('heading', { name: 'Development (restored)' }))
   await visible(ada.getByRole('link', { name: 'Lab', exact: true }))
-  await visible(ada.getByTestId('restore').getByText('Restored the backup', { exact: false }))
-  assert.equal(curl(`${openflow.host(COPY)}/api/hello`).status, 200)
+  await visible(ada.getByTestId('restore').getByText('Restored the backup', { exact: false }), WORK_MS)
+  await answers(COPY)
   const { items } = await openflow.api('GET', `/projects/${lab.id}/instances`)
   assert.deepEqual(items.map((it) => it.subdomain), [COPY])
 })

@@ -60,7 +60,7 @@ function reaches(host, port) {
 /** Status of a request from inside A. */
 function asks(method, url, headers = {}) {
   const script = `
-    fetch(${JSON.stringify(url)}, { method: '${method}', headers: ${JSON.stringify(headers)}, ${method === 'POST' ? 'body: \'{"token":"x"}\',' : ''} signal: AbortSignal.timeout(5000) })
+    fetch(${JSON.stringify(url)}, { method: '${method}', headers: ${JSON.stringify(headers)}, ${method === 'POST' ? 'body: \'{"token":"x"}\',' : ''} signal: AbortSignal.timeout(15000) })
       .then((it) => console.log(it.status), (error) => console.log(error.cause?.code ?? error.name))`
   return inside(script)
 }

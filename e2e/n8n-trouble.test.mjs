@@ -7,7 +7,7 @@ import fs from 'node:fs'
 import path from 'node:path'
 import { after, before, test } from 'node:test'
 import { Session, container, says, saying } from './n8n.mjs'
-import { Openflow, docker, sleep, until } from './support.mjs'
+import { Openflow, docker, until } from './support.mjs'
 
 const ADMIN = { OPENFLOW_ADMIN_EMAIL: 'root@example.com', OPENFLOW_ADMIN_PASSWORD: 'correct horse battery' }
 const SUB = `e2e-n8n-t-${process.pid}`
@@ -99,8 +99,8 @@ for (const [what, harm, says] of troubles) {
     })
     assert.match(failed.statusDetail, says)
     assert.ok(!failed.statusDetail.includes('Last lines'), failed.statusDetail)
-    await sleep(1000)
-    assert.equal(docker('inspect', '-f', '{{.State.Running}} {{.State.Restarting}}', container(SUB)), 'false false')
+    // Between two tries, which come further and further apart.
+    await until('it to rest', () => docker('inspect', '-f', '{{.State.Running}} {{.State.Restarting}}', container(SUB)) === 'false false')
     assert.deepEqual(files(), harmed)
     await openflow.api('POST', `/instances/${id}/stop`)
     await stopped()

@@ -1,10 +1,11 @@
 // Snapshots as a flow builder meets them: the editor's button, and the way back to what ran before.
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
-import { Openflow, curl, editorReady, launchBrowser, newPerson, shot, until } from './support.mjs'
+import { Openflow, curl, editorReady, launchBrowser, newPerson, reload, shot, until, visit } from './support.mjs'
 
 const SUB = `e2e-back-${process.pid}`
 const ADA = { email: 'ada@example.com', password: 'correct horse battery' }
+const RESTORE_MS = 180_000
 const BASIC = `Basic ${Buffer.from('u:p').toString('base64')}`
 
 let openflow
@@ -41,7 +42,7 @@ before(async () => {
   browser = await launchBrowser()
   editor = (await newPerson(browser)).page
   const { url } = await openflow.api('POST', `/instances/${instance.id}/launch`, {})
-  await editor.goto(url)
+  await visit(editor, url)
   await editorReady(editor)
 })
 
@@ -85,7 +86,7 @@ test('the deploy was kept by itself', async () => {
 })
 
 test('the button takes a snapshot', async () => {
-  await editor.reload()
+  await reload(editor)
   await editorReady(editor)
   await editor.click('#openflow-snapshot-button')
   await editor.fill('#openflow-snapshot-name', 'Monday')
@@ -103,18 +104,18 @@ test('rolled back, the first change is back and its credential works', async () 
   await deploy(changed)
   await until('the change', () => body('/hello') === 'second')
   assert.notEqual(body('/secret'), BASIC)
-  await editor.reload()
+  await reload(editor)
   await editorReady(editor)
   await editor.click('#openflow-snapshot-button')
   await editor.locator('#openflow-snapshot-list li', { hasText: 'Monday' }).getByRole('button').click()
   await shot(editor, 'rollback-confirm')
-  const reloaded = editor.waitForEvent('load')
+  const reloaded = editor.waitForEvent('load', { timeout: RESTORE_MS })
   await editor.click('#openflow-rollback-confirm')
   await reloaded
   await editorReady(editor)
   await until('the first flow', () => body('/hello') === 'first')
   assert.equal(body('/secret'), BASIC)
-  assert.equal(await editor.evaluate(() => RED.nodes.node('in').name), 'first')
+  await until('the editor to show it', () => editor.evaluate(() => RED.nodes.node('in')?.name === 'first'))
   await shot(editor, 'rolled-back')
   const { items } = await openflow.api('GET', `/instances/${instance.id}/restores`)
   assert.equal(items[0].state, 'done')

@@ -217,14 +217,38 @@ export async function newPerson(browser) {
   return { context, page: await context.newPage() }
 }
 
-/** The editor as it is used: palette there, no sign-in form, socket connected. */
-export async function editorReady(page) {
-  try {
-    await page.waitForSelector('.red-ui-palette-node')
-  } catch (error) {
-    await shot(page, 'editor-not-ready')
-    throw new Error(`${error.message}\n${await page.content()}`.slice(0, 3000))
+/**
+ * Opens an address; not all of the page is there when it resolves. Again, where something came between: the page before went
+ * elsewhere just then, or Chrome dropped what it was loading because a container came or went.
+ */
+export const visit = (page, url) => until(`${url} to open`, () => page.goto(url, { waitUntil: 'commit' }), 90_000, 500)
+
+export const reload = (page) => until('the page to load again', () => page.reload({ waitUntil: 'commit' }), 90_000, 500)
+
+/** Until the page is where it is sent to, over however many addresses. Playwright's waitForURL takes one that another overtakes for a failure. */
+export const arrives = (page, address) => until(`the page to come to ${address}`, () => {
+  if (address.test(page.url())) return true
+  throw new Error(`it is at ${page.url()}`)
+})
+
+/** Until `sign` is on the page, which is loaded again when something of it did not come. */
+export async function loaded(page, sign, name) {
+  for (let left = 2; ; left -= 1) {
+    try {
+      return await page.waitForSelector(sign, { timeout: 60_000 })
+    } catch (error) {
+      await shot(page, `${name}-not-ready`)
+      const text = await page.evaluate(() => document.body.innerText.slice(0, 500)).catch((it) => it.message)
+      if (left === 0) throw new Error(`${error.message}\nat ${page.url()}: ${text}`)
+      await page.reload({ waitUntil: 'commit' }).catch(() => {})
+    }
   }
+}
+
+/** The editor as it is used: palette and flows there, no sign-in form, socket connected. */
+export async function editorReady(page) {
+  await loaded(page, '.red-ui-palette-node', 'editor')
+  await page.waitForSelector('#red-ui-loading-progress', { state: 'hidden' })
   await until('the editor socket', () => page.evaluate(() => RED.comms !== undefined && !document.querySelector('#node-dialog-login')))
 }
 
