@@ -229,7 +229,7 @@ describe('an instance’s backups', () => {
     await button('Schedule…').click()
     await dialog().getByLabel('As the installation').check()
     await button('Save', dialog()).click()
-    await visible(protection().getByText('(the installation’s schedule; the starts are spread)', { exact: false }))
+    await visible(protection().getByText('Backed up every day between 02:30 and 04:30 UTC (the installation’s schedule)', { exact: false }))
     assert.equal(mock.state.policies.size, 0)
   })
 })
