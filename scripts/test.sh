@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 . scripts/lib.sh
 
 check=(fmt build sqlx tidy scripts)
-all=(fmt dashboard build sqlx images rust scripts mqtt shim nginx compose e2e)
+all=(fmt dashboard build sqlx images rust scripts mqtt shim shim_n8n shim_browser shim_images nginx compose e2e)
 
 # One way to build for every cargo step, because each other way builds hundreds of crates once more: the whole workspace
 # with all targets, in the debug profile, compiled by clippy, which lints our crates while it builds them. The query
@@ -53,14 +53,18 @@ dashboard() {
   npm run e2e
 }
 
-shim() {
-  cd settings-shim
-  npm ci --no-audit --no-fund
-  npm test
-  npm run test:n8n
-  npm run test:browser
-  test/image.sh
-  test/n8n/image.sh
+shim() { npm --prefix settings-shim test; }
+
+shim_n8n() { npm --prefix settings-shim run test:n8n; }
+
+shim_browser() {
+  npm --prefix settings-shim ci --no-audit --no-fund
+  npm --prefix settings-shim run test:browser
+}
+
+shim_images() {
+  settings-shim/test/image.sh
+  settings-shim/test/n8n/image.sh
 }
 
 # The engines are installed even where images of an earlier checkout are still good: the shim's tests run them.

@@ -77,11 +77,6 @@ impl Follower {
                 () = &mut shut_out => return,
                 change = changes.next() => change,
             };
-            // Before each event, whatever was told in between.
-            let looks = parts.identity.still_looks(&self.actor, self.project);
-            if looks.await.is_err() {
-                return;
-            }
             let sent = match change {
                 None => return,
                 Some(Change::Row {
@@ -116,6 +111,7 @@ impl Follower {
                 .list(&self.actor, self.project, page)
                 .await
                 .ok()?;
+            self.still_looks().await?;
             for it in part.items {
                 gone.remove(&it.id);
                 self.send_view(it).await?;
@@ -131,10 +127,19 @@ impl Follower {
         Some(())
     }
 
+    /// Asked after what is sent was read: so nothing that happened later than the
+    /// reader's last moment is seen by them.
+    async fn still_looks(&self) -> Option<()> {
+        let identity = &self.instances.parts.identity;
+        let looks = identity.still_looks(&self.actor, self.project);
+        looks.await.ok()
+    }
+
     async fn send_one(&mut self, id: InstanceId) -> Option<()> {
         let mut tx = self.instances.parts.db.begin_as(&self.actor).await.ok()?;
         let found = store::get(&mut tx, id).await.ok()?;
         drop(tx);
+        self.still_looks().await?;
         match found {
             Some(it) if it.project == self.project => self.send_view(it).await,
             Some(_) => Some(()),

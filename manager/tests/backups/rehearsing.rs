@@ -269,7 +269,7 @@ async fn a_rehearsal_whose_manager_is_killed_is_swept_and_begun_anew(pool: PgPoo
     assert_eq!(folders(&bench), 0);
     // As far as the new leader knows, another manager may be reading there.
     assert_eq!(bench.runtime.runs_under_way(), left);
-    bench.t.clock.advance(TimeDelta::hours(1));
+    bench.t.clock.advance(TimeDelta::hours(3));
     bench.kill_and_start_anew().await;
     eventually("what was left is swept", async || {
         bench.runtime.runs_under_way().is_empty().then_some(())
