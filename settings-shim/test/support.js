@@ -1,6 +1,7 @@
 'use strict';
 // What the tests share: a real Node-RED behind the shim, a manager that redeems tokens, and plain HTTP and WebSocket clients.
 const { execFileSync, spawn } = require('node:child_process');
+const { randomInt } = require('node:crypto');
 const fs = require('node:fs');
 const http = require('node:http');
 const { createRequire } = require('node:module');
@@ -159,12 +160,18 @@ async function until(condition, timeoutMs = 20_000) {
   }
 }
 
-function freePort() {
+/** A port that nobody has, nor the next one. Below those that connections are given, so that none takes it until it is used. */
+async function freePort() {
+  for (let tries = 100; tries > 0; tries -= 1) {
+    const port = 20_000 + 2 * randomInt(6_000);
+    if (await isFree(port) && await isFree(port + 1)) return port;
+  }
+  throw new Error('there is no free port');
+}
+
+function isFree(port) {
   return new Promise((resolve) => {
-    const server = net.createServer().listen(0, '127.0.0.1', () => {
-      const { port } = server.address();
-      server.close(() => resolve(port));
-    });
+    const server = net.createServer().once('error', () => resolve(false)).listen(port, '127.0.0.1', () => server.close(() => resolve(true)));
   });
 }
 
