@@ -111,6 +111,8 @@ test('its data is in a database of its own, and a workflow uses a credential', a
   assert.ok(!fs.existsSync(path.join(folder(shop.id), '.n8n/database.sqlite')))
   const password = new URL(fs.readFileSync(path.join(openflow.data, 'secrets', shop.id, 'database_url'), 'utf8').trim()).password
   assert.ok(password.length > 30 && !docker('inspect', container(SHOP)).includes(password))
+  const log = postgres.log()
+  assert.ok(log.includes(`create role "${databaseOf(shop.id)}"`) && !log.includes(password))
 })
 
 test('a tenant gets into its own database and no other, once the operator did what doctor says', async () => {

@@ -33,7 +33,12 @@ export class Postgres {
   /** Also after `halt`. */
   begin() {
     this.run('pg_ctl', '-D', this.data, '-w', '-t', '30', '-l', path.join(this.folder, 'log'), 'start', '-o',
-      `-k ${this.folder} -p ${this.port} -c listen_addresses=* -c fsync=off -c full_page_writes=off`)
+      `-k ${this.folder} -p ${this.port} -c listen_addresses=* -c log_statement=ddl -c fsync=off -c full_page_writes=off`)
+  }
+
+  /** What it has logged: each statement that makes something, too. */
+  log() {
+    return fs.readFileSync(path.join(this.folder, 'log'), 'utf8')
   }
 
   halt() {

@@ -13,7 +13,7 @@ pub fn random_token() -> String {
     BASE64_URL_SAFE_NO_PAD.encode(bytes)
 }
 
-/// For a [`super::PassphraseKey`].
+/// For what is derived from a password.
 pub fn random_salt() -> [u8; SALT_BYTES] {
     let bytes: Array<u8, chacha20poly1305::consts::U16> = Array::generate();
     bytes.into()

@@ -1,6 +1,6 @@
 //! What is said to the operator's server. Statements that make and remove take
-//! no parameters and do not run in a transaction; names and passwords are our
-//! own, of letters, digits and `_-`.
+//! no parameters and do not run in a transaction; names are our own, of letters,
+//! digits and `_`, and what is kept of a password has no quotes.
 //!
 //! Invariant: tenants write to databases of this server, perhaps to the one that
 //! we are connected to: nothing is looked up but in `pg_catalog`
@@ -8,6 +8,7 @@
 use sqlx::{AssertSqlSafe, ConnectOptions as _, PgConnection, postgres::PgConnectOptions};
 
 use super::model::Login;
+use crate::crypto::scram_verifier;
 
 /// An n8n takes two connections, a restore one; the rest is for who looks in.
 const CONNECTIONS_MAX: u32 = 16;
@@ -72,13 +73,13 @@ pub(super) async fn named(conn: &mut PgConnection, prefix: &str) -> sqlx::Result
     sqlx::query_scalar(sql).bind(prefix).fetch_all(conn).await
 }
 
-/// With this password.
+/// With this password, which the server, its log and its activity never see.
 pub(super) async fn make_role(conn: &mut PgConnection, it: &Login) -> sqlx::Result<()> {
-    let (name, password) = (&it.name, it.password.expose());
+    let (name, verifier) = (&it.name, scram_verifier(&it.password));
     run(
         conn,
         format!(
-            "create role \"{name}\" login password '{password}' connection limit {CONNECTIONS_MAX} \
+            "create role \"{name}\" login password '{verifier}' connection limit {CONNECTIONS_MAX} \
              nosuperuser nocreatedb nocreaterole noreplication nobypassrls"
         ),
     )
@@ -89,10 +90,10 @@ pub(super) async fn make_role(conn: &mut PgConnection, it: &Login) -> sqlx::Resu
 
 /// A role that was taken away, and is wanted again.
 pub(super) async fn open_role(conn: &mut PgConnection, it: &Login) -> sqlx::Result<()> {
-    let (name, password) = (&it.name, it.password.expose());
+    let (name, verifier) = (&it.name, scram_verifier(&it.password));
     run(
         conn,
-        format!("alter role \"{name}\" login password '{password}'"),
+        format!("alter role \"{name}\" login password '{verifier}'"),
     )
     .await
 }
