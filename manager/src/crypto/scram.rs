@@ -1,8 +1,7 @@
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::{Digest as _, Sha256};
 
-use super::random_salt;
+use super::token::{hmac, random_salt};
 use crate::kernel::Secret;
 
 /// As PostgreSQL itself has it.
@@ -13,24 +12,17 @@ const ITERATIONS: u32 = 4096;
 /// The password is of ASCII letters, digits and `_-`.
 pub fn scram_verifier(password: &Secret) -> String {
     let salt = random_salt();
-    let (stored, server) = keys(password, &salt, ITERATIONS);
+    let (stored, server) = keys(password, &salt);
     let [salt, stored, server] = [&salt[..], &stored, &server].map(|it| STANDARD.encode(it));
     format!("SCRAM-SHA-256${ITERATIONS}:{salt}${stored}:{server}")
 }
 
 /// `StoredKey` and `ServerKey`.
-fn keys(password: &Secret, salt: &[u8], iterations: u32) -> ([u8; 32], [u8; 32]) {
+fn keys(password: &Secret, salt: &[u8]) -> ([u8; 32], [u8; 32]) {
     let mut salted = [0; 32];
-    pbkdf2::pbkdf2_hmac::<Sha256>(password.expose().as_bytes(), salt, iterations, &mut salted);
+    pbkdf2::pbkdf2_hmac::<Sha256>(password.expose().as_bytes(), salt, ITERATIONS, &mut salted);
     let stored = Sha256::digest(hmac(&salted, b"Client Key"));
     (stored.into(), hmac(&salted, b"Server Key"))
-}
-
-fn hmac(key: &[u8; 32], bytes: &[u8]) -> [u8; 32] {
-    #[expect(clippy::expect_used, reason = "HMAC takes a key of any length")]
-    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("any length is fine");
-    mac.update(bytes);
-    mac.finalize().into_bytes().into()
 }
 
 #[cfg(test)]
@@ -41,7 +33,7 @@ mod tests {
     #[test]
     fn a_client_that_has_the_password_agrees() {
         let salt = STANDARD.decode("W22ZaJ0SNY7soEsUEjb6gQ==").unwrap();
-        let (stored, server) = keys(&Secret::new("pencil"), &salt, 4096);
+        let (stored, server) = keys(&Secret::new("pencil"), &salt);
         let message = "n=user,r=rOprNGfwEbeRWgbNEkqO,\
                        r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096,\
                        c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0";

@@ -21,9 +21,12 @@ pub fn random_salt() -> [u8; SALT_BYTES] {
 
 /// HMAC-SHA256: equal for equal bytes, and says nothing to who lacks the key.
 pub fn keyed_hash(key: &Secret, bytes: &[u8]) -> [u8; 32] {
+    hmac(key.expose().as_bytes(), bytes)
+}
+
+pub(super) fn hmac(key: &[u8], bytes: &[u8]) -> [u8; 32] {
     #[expect(clippy::expect_used, reason = "HMAC takes a key of any length")]
-    let mut mac =
-        Hmac::<Sha256>::new_from_slice(key.expose().as_bytes()).expect("any length is fine");
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("any length is fine");
     mac.update(bytes);
     mac.finalize().into_bytes().into()
 }
